@@ -1,1 +1,37 @@
-//! engine
+//! The decisions: pure functions from an observed cluster to a plan. No I/O, no clock, no async.
+//!
+//! ```text
+//! watch caches --snapshot--> Observed --decide()--> Plan { steps, wake_at } --apply--> cluster
+//! ```
+//!
+//! [`decide`] is total and deterministic. Its steps are ordered and each is idempotent: stopping after any prefix
+//! leaves a cluster from which the next [`decide`] continues. On a converged cluster the plan is empty.
+//!
+//! Where to look for what:
+//!
+//! - [`observed`], [`object`]: what the shell tells the engine; [`plan`]: what the engine tells the shell.
+//! - [`spec`], [`selector`]: from the wire's KataConfig to one that can be relied on, or to words about what is
+//!   wrong with it.
+//! - [`layout`]: regular or converged cluster, which pool, which nodes are to have Kata.
+//! - [`nodes`]: how far each node is. [`trouble`]: what keeps a rollout from going on.
+//! - [`desired`]: the objects that we own, as they should be.
+//! - [`install`], [`uninstall`]: the two directions. [`status`]: what is told about it.
+
+pub mod decide;
+pub mod desired;
+pub mod install;
+pub mod layout;
+pub mod nodes;
+pub mod object;
+pub mod observed;
+pub mod plan;
+pub mod selector;
+pub mod spec;
+pub mod status;
+pub mod trouble;
+pub mod uninstall;
+
+pub use decide::decide;
+pub use object::{Kind, ObjectId};
+pub use observed::{Capabilities, KataConfigView, NodeView, Observed, PodView, PoolView, Settings};
+pub use plan::{Event, EventKind, Plan, Step};

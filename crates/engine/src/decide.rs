@@ -1,0 +1,74 @@
+//! From what is observed to what is to be done.
+
+use std::sync::Arc;
+
+use crate::observed::{KataConfigView, Observed, Settings};
+use crate::plan::{Plan, Step};
+use crate::status::Report;
+use crate::{install, spec, uninstall};
+
+/// Decides what to do about the cluster.
+pub fn decide(observed: &Observed, settings: &Settings) -> Plan {
+    let mut plan = Plan::default();
+    plan.steps.extend(uninstall::release_runtime_class(observed));
+    let Some(first) = oldest(&observed.kata_configs) else { return plan };
+    for other in observed.kata_configs.iter().filter(|other| other.uid != first.uid) {
+        plan.steps.extend(duplicate(observed, other, first));
+    }
+    let own = decide_one(observed, settings, first);
+    plan.wake_by(own.wake_at);
+    plan.steps.extend(own.steps);
+    plan
+}
+
+/// The KataConfig that counts: there is to be one, and the first one created wins.
+fn oldest(kata_configs: &[Arc<KataConfigView>]) -> Option<&KataConfigView> {
+    kata_configs.iter().map(AsRef::as_ref).min_by_key(|kata_config| (kata_config.created, &kata_config.name))
+}
+
+fn decide_one(observed: &Observed, settings: &Settings, kata_config: &KataConfigView) -> Plan {
+    if !observed.unreadable.is_empty() {
+        return refuse(observed, kata_config, "ClusterUnreadable", unreadable(observed));
+    }
+    if kata_config.deleting {
+        return uninstall::plan(observed, settings, kata_config);
+    }
+    let spec = match spec::validate(kata_config) {
+        Ok(spec) => spec,
+        Err(complaints) => {
+            return refuse(observed, kata_config, "InvalidConfiguration", complaints.join("; "));
+        }
+    };
+    if !observed.capabilities.machine_config {
+        let message = "deployment mode is set to MachineConfig, but it's not available: the cluster does not serve \
+                       machineconfiguration.openshift.io/v1 MachineConfig and MachineConfigPool; Kata can be installed \
+                       where the Machine Config Operator runs";
+        return refuse(observed, kata_config, "MachineConfigOperatorAbsent", message.to_owned());
+    }
+    install::plan(observed, settings, kata_config, &spec)
+}
+
+/// Nothing is done, and the person is told why.
+fn refuse(observed: &Observed, kata_config: &KataConfigView, reason: &'static str, message: String) -> Plan {
+    let report = Report::refusal(kata_config, reason, message);
+    Plan { steps: report.steps(kata_config, observed.now), wake_at: None }
+}
+
+fn unreadable(observed: &Observed) -> String {
+    let errors: Vec<String> =
+        observed.unreadable.iter().map(|(kind, error)| format!("cannot read {kind}: {error}")).collect();
+    format!("{}; nothing is changed until that works", errors.join("; "))
+}
+
+/// Tells a second KataConfig that the first one counts. It is let go at once if it was held.
+fn duplicate(observed: &Observed, other: &KataConfigView, first: &KataConfigView) -> Vec<Step> {
+    if other.deleting {
+        return uninstall::let_go(other).into_iter().collect();
+    }
+    let message = format!(
+        "A KataConfig instance already exists: {:?}. This one is ignored; change the first one, or delete one of the two: \
+         oc delete kataconfig {}",
+        first.name, other.name
+    );
+    Report::refusal(other, "KataConfigAlreadyExists", message).steps(other, observed.now)
+}

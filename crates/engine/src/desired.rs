@@ -1,0 +1,299 @@
+//! The objects that we own, as they should be. Each holds what we set and nothing else.
+
+use osc_api::names;
+use serde_json::{Value, json};
+
+use crate::layout::Layout;
+use crate::object::{Kind, ObjectId};
+use crate::observed::{KataConfigView, Observed, Settings};
+
+/// An object with its name.
+pub type Desired = (ObjectId, Value);
+
+fn cluster(kind: Kind, name: &str, labels: &Value, body: Value) -> Desired {
+    (ObjectId::cluster(kind, name), with_identity(kind, json!({"name": name, "labels": labels}), body))
+}
+
+fn with_identity(kind: Kind, metadata: Value, mut body: Value) -> Value {
+    body["apiVersion"] = json!(kind.api_version());
+    body["kind"] = json!(kind.name());
+    body["metadata"] = metadata;
+    body
+}
+
+/// Makes `kata_config` the controller of an object, so that it goes with it.
+fn owned_by(kata_config: &KataConfigView, mut object: Value) -> Value {
+    object["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": Kind::KataConfig.api_version(),
+        "kind": Kind::KataConfig.name(),
+        "name": kata_config.name,
+        "uid": kata_config.uid,
+        "controller": true,
+        "blockOwnerDeletion": true,
+    }]);
+    object
+}
+
+/// The extension that brings Kata: a setting, else what the cluster's release is, else what the own host runs.
+pub fn extension<'a>(observed: &Observed, settings: &'a Settings) -> &'a str {
+    if let Some(extension) = &settings.extension {
+        return extension;
+    }
+    let version = observed.cluster_object(Kind::ClusterVersion, names::CLUSTER_VERSION);
+    let image =
+        version.and_then(|version| version["status"]["desired"]["image"].as_str()).unwrap_or_default();
+    if image.contains(names::RELEASE_REPOSITORY_PRODUCT) {
+        names::EXTENSION_PRODUCT
+    } else if image.contains(names::RELEASE_REPOSITORY_OKD) {
+        names::EXTENSION_OKD
+    } else if settings.host_is_rhcos {
+        names::EXTENSION_PRODUCT
+    } else {
+        names::EXTENSION_OKD
+    }
+}
+
+/// The machine config that installs the extension.
+pub fn machine_config(kata_config: &KataConfigView, layout: Layout, extension: &str) -> Desired {
+    cluster(
+        Kind::MachineConfig,
+        names::EXTENSION_MACHINE_CONFIG,
+        &json!({names::MACHINE_CONFIG_ROLE: layout.pool(), names::APP_LABEL: kata_config.name}),
+        json!({"spec": {"config": {"ignition": {"version": "3.2.0"}}, "extensions": [extension]}}),
+    )
+}
+
+/// The pool of the Kata nodes on a regular cluster.
+pub fn pool() -> Desired {
+    let pool_label = format!("{}{}", names::POOL_LABEL_PREFIX, names::KATA_POOL);
+    cluster(
+        Kind::MachineConfigPool,
+        names::KATA_POOL,
+        &json!({pool_label: ""}),
+        json!({"spec": {
+            "machineConfigSelector": {"matchExpressions": [{
+                "key": names::MACHINE_CONFIG_ROLE,
+                "operator": "In",
+                "values": [names::KATA_POOL, names::WORKER_POOL],
+            }]},
+            "nodeSelector": {"matchLabels": {names::KATA_NODE_ROLE: ""}},
+        }}),
+    )
+}
+
+/// The log level of CRI-O for the pool's nodes.
+pub fn container_runtime_config(kata_config: &KataConfigView, layout: Layout, log_level: &str) -> Desired {
+    let pool_label = format!("{}{}", names::POOL_LABEL_PREFIX, layout.pool());
+    cluster(
+        Kind::ContainerRuntimeConfig,
+        names::CONTAINER_RUNTIME_CONFIG,
+        &json!({names::APP_LABEL: kata_config.name}),
+        json!({"spec": {
+            "machineConfigPoolSelector": {"matchLabels": {pool_label: ""}},
+            "containerRuntimeConfig": {"logLevel": log_level},
+        }}),
+    )
+}
+
+/// The nodes that a pod of the class can land on.
+pub fn runtime_class_selector(layout: Layout, check_node_eligibility: bool) -> Value {
+    let mut selector = json!({layout.node_label(): ""});
+    if check_node_eligibility {
+        selector[names::NODE_ELIGIBLE_LABEL] = json!("true");
+    }
+    selector
+}
+
+/// The runtime class `kata`, as it is created. Its overhead is for people to change afterwards.
+pub fn runtime_class(kata_config: &KataConfigView, node_selector: &Value) -> Desired {
+    let name = names::KATA_RUNTIME_CLASS;
+    let (id, object) = cluster(
+        Kind::RuntimeClass,
+        name,
+        &json!({names::APP_LABEL: kata_config.name}),
+        json!({
+            "handler": name,
+            "overhead": {"podFixed": {"cpu": "250m", "memory": "350Mi"}},
+            "scheduling": {"nodeSelector": node_selector},
+        }),
+    );
+    let mut object = owned_by(kata_config, object);
+    object["metadata"]["finalizers"] = json!([names::RUNTIME_CLASS_FINALIZER]);
+    (id, object)
+}
+
+/// What of the runtime class follows the KataConfig after creation.
+pub fn runtime_class_scheduling(node_selector: &Value) -> Desired {
+    let name = names::KATA_RUNTIME_CLASS;
+    let body = json!({"handler": name, "scheduling": {"nodeSelector": node_selector}});
+    (
+        ObjectId::cluster(Kind::RuntimeClass, name),
+        with_identity(Kind::RuntimeClass, json!({"name": name}), body),
+    )
+}
+
+/// What kata-monitor's pods may do. SELinux `RunAsAny` also mends what releases before 1.3 left (`MustRunAs`).
+pub fn scc(kata_config: &KataConfigView, settings: &Settings) -> Desired {
+    let user = format!("system:serviceaccount:{}:{}", settings.namespace, names::MONITOR_SERVICE_ACCOUNT);
+    let (id, object) = cluster(
+        Kind::SecurityContextConstraints,
+        names::MONITOR_SCC,
+        &json!({names::APP_LABEL: kata_config.name}),
+        json!({
+            "allowHostDirVolumePlugin": true,
+            "allowHostIPC": false,
+            "allowHostNetwork": false,
+            "allowHostPID": false,
+            "allowHostPorts": false,
+            "allowPrivilegeEscalation": false,
+            "allowPrivilegedContainer": false,
+            "allowedCapabilities": ["DAC_READ_OVERRIDE"],
+            "readOnlyRootFilesystem": false,
+            "requiredDropCapabilities": ["MKNOD", "FSETID", "KILL", "FOWNER"],
+            "runAsUser": {"type": "MustRunAsNonRoot"},
+            "seLinuxContext": {"type": "RunAsAny"},
+            "users": [user],
+            "volumes": ["*"],
+        }),
+    );
+    (id, owned_by(kata_config, object))
+}
+
+/// kata-monitor on every Kata node.
+pub fn monitor(kata_config: &KataConfigView, settings: &Settings, layout: Layout, image: &str) -> Desired {
+    let labels = json!({"name": names::MONITOR});
+    let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
+    let host = |name: &str, path: &str| json!({"name": name, "hostPath": {"path": path, "type": ""}});
+    let container = json!({
+        "name": "kata-monitor",
+        "image": image,
+        "imagePullPolicy": "Always",
+        "command": [
+            "/usr/bin/kata-monitor",
+            "--listen-address=:8090",
+            "--log-level=debug",
+            "--runtime-endpoint=/run/crio/crio.sock",
+        ],
+        "securityContext": {
+            "privileged": false,
+            "allowPrivilegeEscalation": false,
+            "runAsUser": 1001,
+            "runAsGroup": 1001,
+            "seLinuxOptions": {"type": "osc_monitor.process"},
+        },
+        "volumeMounts": [mount("crio-sock", "/run/crio/"), mount("sbs", "/run/vc/sbs/")],
+    });
+    let spec = json!({
+        "selector": {"matchLabels": labels},
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": {
+                "serviceAccountName": names::MONITOR_SERVICE_ACCOUNT,
+                "nodeSelector": {layout.node_label(): ""},
+                "tolerations": [{"operator": "Exists"}],
+                "containers": [container],
+                "volumes": [host("crio-sock", "/run/crio/"), host("sbs", "/run/vc/sbs/")],
+            },
+        },
+    });
+    let metadata = json!({
+        "name": names::MONITOR,
+        "namespace": settings.namespace,
+        "labels": {"name": names::MONITOR, names::APP_LABEL: kata_config.name},
+    });
+    let object = with_identity(Kind::DaemonSet, metadata, json!({"spec": spec}));
+    (
+        ObjectId::namespaced(Kind::DaemonSet, &settings.namespace, names::MONITOR),
+        owned_by(kata_config, object),
+    )
+}
+
+/// The copy of the dashboard where the console looks for it, if there is one to copy.
+pub fn dashboard(observed: &Observed, settings: &Settings) -> Option<Desired> {
+    let source =
+        observed.namespaced_object(Kind::ConfigMap, &settings.namespace, names::DASHBOARD_CONFIG_MAP)?;
+    let metadata = json!({
+        "name": names::DASHBOARD_CONFIG_MAP,
+        "namespace": names::DASHBOARD_NAMESPACE,
+        "labels": {names::DASHBOARD_LABEL: "true"},
+    });
+    let object = with_identity(Kind::ConfigMap, metadata, json!({"data": source["data"]}));
+    Some((dashboard_id(), object))
+}
+
+/// The name of that copy.
+pub fn dashboard_id() -> ObjectId {
+    ObjectId::namespaced(Kind::ConfigMap, names::DASHBOARD_NAMESPACE, names::DASHBOARD_CONFIG_MAP)
+}
+
+/// The labels that the operator's namespace needs: monitoring, and pods with host paths.
+pub fn namespace(settings: &Settings) -> Desired {
+    cluster(
+        Kind::Namespace,
+        &settings.namespace,
+        &json!({
+            "openshift.io/cluster-monitoring": "true",
+            "pod-security.kubernetes.io/enforce": "privileged",
+            "pod-security.kubernetes.io/audit": "privileged",
+            "pod-security.kubernetes.io/warn": "privileged",
+        }),
+        json!({}),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use std::sync::Arc;
+
+    fn kata_config() -> KataConfigView {
+        KataConfigView { name: "example-kataconfig".into(), uid: "6f1c".into(), ..KataConfigView::default() }
+    }
+
+    #[rstest]
+    #[case::setting(Some("mine"), "quay.io/openshift-release-dev/ocp-release@sha256:1", false, "mine")]
+    #[case::product(
+        None,
+        "quay.io/openshift-release-dev/ocp-release@sha256:1",
+        false,
+        "sandboxed-containers"
+    )]
+    #[case::okd(None, "quay.io/okd/scos-release@sha256:1", true, "kata-containers")]
+    #[case::mirror_on_rhcos(None, "mirror.example/release@sha256:1", true, "sandboxed-containers")]
+    #[case::mirror_elsewhere(None, "mirror.example/release@sha256:1", false, "kata-containers")]
+    #[case::no_cluster_version(None, "", false, "kata-containers")]
+    fn the_extension_follows_the_release(
+        #[case] setting: Option<&str>,
+        #[case] image: &str,
+        #[case] host_is_rhcos: bool,
+        #[case] expected: &str,
+    ) {
+        let settings =
+            Settings { extension: setting.map(str::to_owned), host_is_rhcos, ..Settings::default() };
+        let mut observed = Observed::default();
+        let id = ObjectId::cluster(Kind::ClusterVersion, names::CLUSTER_VERSION);
+        observed.objects.insert(id, Arc::new(json!({"status": {"desired": {"image": image}}})));
+        assert_eq!(extension(&observed, &settings), expected);
+    }
+
+    #[test]
+    fn the_objects_are_the_documented_ones() {
+        let kata_config = kata_config();
+        let settings = Settings::default();
+        let selector = runtime_class_selector(Layout::Regular, true);
+        let objects: Vec<Value> = [
+            machine_config(&kata_config, Layout::Regular, "sandboxed-containers"),
+            pool(),
+            container_runtime_config(&kata_config, Layout::Converged, "debug"),
+            runtime_class(&kata_config, &selector),
+            scc(&kata_config, &settings),
+            monitor(&kata_config, &settings, Layout::Regular, "monitor@sha256:0"),
+            namespace(&settings),
+        ]
+        .into_iter()
+        .map(|(_, object)| object)
+        .collect();
+        insta::assert_yaml_snapshot!(objects);
+    }
+}

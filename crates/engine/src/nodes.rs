@@ -1,0 +1,244 @@
+//! How far each node is.
+
+use osc_api::{KataNodesStatus, names};
+
+use crate::layout::Layout;
+use crate::observed::{NodeView, Observed};
+
+/// How far a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// It has Kata and runs what its pool wants.
+    Installed,
+    /// It is being changed and will have Kata.
+    Installing,
+    /// It is to have Kata, or a newer configuration with it, and its turn is yet to come.
+    WaitingToInstall,
+    /// It is degraded and was to have Kata.
+    FailedToInstall,
+    /// It is being changed and will no longer have Kata.
+    Uninstalling,
+    /// It has Kata, is no longer to have it, and its turn is yet to come.
+    WaitingToUninstall,
+    /// It is degraded and was to lose Kata.
+    FailedToUninstall,
+    /// It neither has Kata nor is to have it.
+    Unconcerned,
+}
+
+/// What the state of a node is told from.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeFacts<'a> {
+    /// MCO annotation `state`.
+    pub mco_state: &'a str,
+    /// Rendered machine config that the node runs.
+    pub current: &'a str,
+    /// Rendered machine config that its pool wants; unknown until the pool is rendered.
+    pub target: Option<&'a str>,
+    /// Whether that target has Kata in it.
+    pub target_has_kata: bool,
+    /// Whether the node is to have Kata.
+    pub wanted: bool,
+    /// Whether the node runs, or is on its way to, a configuration that has Kata in it.
+    pub has_kata: bool,
+}
+
+impl NodeFacts<'_> {
+    /// The state, after the table of the Machine Config Operator's states.
+    ///
+    /// States between `Working` and `Done` (for instance `Rebooting`) count as `Working`.
+    pub fn state(&self) -> NodeState {
+        let settled = self.target_has_kata && self.target == Some(self.current);
+        match (self.mco_state, self.wanted) {
+            ("Done", true) if settled => NodeState::Installed,
+            ("Done", true) => NodeState::WaitingToInstall,
+            ("Degraded" | "Unreconcilable", true) => NodeState::FailedToInstall,
+            (_, true) => NodeState::Installing,
+            // A node that never had Kata may roll out something else: that is none of our business.
+            (_, false) if !self.has_kata => NodeState::Unconcerned,
+            ("Done", false) => NodeState::WaitingToUninstall,
+            ("Degraded" | "Unreconcilable", false) => NodeState::FailedToUninstall,
+            (_, false) => NodeState::Uninstalling,
+        }
+    }
+}
+
+/// All nodes that are or were to have Kata.
+#[derive(Clone, Debug, Default)]
+pub struct Survey<'a> {
+    /// The nodes with their states, in the order of their names; without the unconcerned.
+    pub nodes: Vec<(&'a NodeView, NodeState)>,
+    /// Nodes that are to have Kata but lack the annotations of the Machine Config Operator.
+    pub unmanaged: Vec<&'a NodeView>,
+    /// Nodes that carry the pool's label.
+    pub labelled: usize,
+}
+
+impl<'a> Survey<'a> {
+    /// Surveys the nodes. `leaving`: Kata is to go from all of them.
+    pub fn of(observed: &'a Observed, layout: Layout, leaving: bool) -> Self {
+        let mut survey = Self::default();
+        for node in &observed.nodes {
+            let member = is_member(node, layout);
+            survey.labelled += usize::from(member);
+            let wanted = member && !leaving;
+            let (Some(mco_state), Some(current)) = (&node.mco_state, &node.current_config) else {
+                if wanted {
+                    survey.unmanaged.push(node);
+                }
+                continue;
+            };
+            let pool = observed.pool(if wanted { layout.pool() } else { names::WORKER_POOL });
+            let target = pool.and_then(|pool| pool.target.as_deref());
+            let facts = NodeFacts {
+                mco_state,
+                current,
+                target,
+                target_has_kata: target.is_some_and(|target| has_kata(observed, layout, target)),
+                wanted,
+                has_kata: has_kata(observed, layout, current)
+                    || node
+                        .desired_config
+                        .as_deref()
+                        .is_some_and(|desired| has_kata(observed, layout, desired)),
+            };
+            let state = facts.state();
+            if state != NodeState::Unconcerned {
+                survey.nodes.push((node, state));
+            }
+        }
+        survey
+    }
+
+    /// The nodes in that state.
+    pub fn in_state(&self, state: NodeState) -> impl Iterator<Item = &'a NodeView> {
+        self.nodes.iter().filter(move |(_, found)| *found == state).map(|(node, _)| *node)
+    }
+
+    /// Whether every concerned node is as it is to be.
+    pub fn settled(&self) -> bool {
+        self.unmanaged.is_empty() && self.nodes.iter().all(|(_, state)| *state == NodeState::Installed)
+    }
+
+    /// Whether a node is being changed right now.
+    pub fn working(&self) -> bool {
+        self.nodes.iter().any(|(_, state)| matches!(state, NodeState::Installing | NodeState::Uninstalling))
+    }
+
+    /// The node lists of the status. `leaving`: nothing counts, as the documentation shows it.
+    pub fn status(&self, leaving: bool) -> KataNodesStatus {
+        let names = |state| -> Vec<String> { self.in_state(state).map(|node| node.name.clone()).collect() };
+        let installed = names(NodeState::Installed);
+        KataNodesStatus {
+            node_count: if leaving { 0 } else { i64::try_from(self.labelled).unwrap_or(i64::MAX) },
+            ready_node_count: i64::try_from(installed.len()).unwrap_or(i64::MAX),
+            installed,
+            installing: names(NodeState::Installing),
+            waiting_to_install: names(NodeState::WaitingToInstall),
+            failed_to_install: names(NodeState::FailedToInstall),
+            uninstalling: names(NodeState::Uninstalling),
+            waiting_to_uninstall: names(NodeState::WaitingToUninstall),
+            failed_to_uninstall: names(NodeState::FailedToUninstall),
+        }
+    }
+}
+
+/// Whether the node is in the pool that carries Kata. The Machine Config Operator keeps control-plane nodes in
+/// `master` whatever other roles they have.
+fn is_member(node: &NodeView, layout: Layout) -> bool {
+    match layout {
+        Layout::Regular => node.has_kata_role() && !node.is_master(),
+        Layout::Converged => node.is_master(),
+    }
+}
+
+/// Whether a rendered machine config has Kata in it.
+///
+/// On regular clusters only the pool `kata-oc` has, and rendered machine configs are named after their pool. On
+/// converged ones the rendered machine config itself tells.
+fn has_kata(observed: &Observed, layout: Layout, rendered: &str) -> bool {
+    match layout {
+        Layout::Regular => rendered
+            .strip_prefix("rendered-")
+            .and_then(|rest| rest.rsplit_once('-'))
+            .is_some_and(|(pool, _)| pool == names::KATA_POOL),
+        Layout::Converged => observed.rendered.get(rendered).is_some_and(|extensions| {
+            extensions.contains(names::EXTENSION_PRODUCT) || extensions.contains(names::EXTENSION_OKD)
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use NodeState::*;
+    use rstest::rstest;
+
+    const KATA: &str = "rendered-kata-oc-1";
+    const WORKER: &str = "rendered-worker-1";
+
+    #[rstest]
+    #[case::row_1("Done", KATA, KATA, true, Installed)]
+    #[case::row_2("Done", WORKER, WORKER, false, Unconcerned)]
+    #[case::row_3("Working", WORKER, KATA, true, Installing)]
+    #[case::row_4("Working", KATA, WORKER, false, Uninstalling)]
+    #[case::row_5("Done", WORKER, KATA, true, WaitingToInstall)]
+    #[case::row_6("Done", KATA, WORKER, false, WaitingToUninstall)]
+    #[case::row_7("Degraded", WORKER, KATA, true, FailedToInstall)]
+    #[case::row_8("Degraded", KATA, WORKER, false, FailedToUninstall)]
+    #[case::between_working_and_done("Rebooting", WORKER, KATA, true, Installing)]
+    #[case::unreconcilable("Unreconcilable", WORKER, KATA, true, FailedToInstall)]
+    #[case::worker_pool_rolls_out_something_else("Working", "rendered-worker-0", WORKER, false, Unconcerned)]
+    #[case::worker_waits_for_something_else("Done", "rendered-worker-0", WORKER, false, Unconcerned)]
+    fn the_state_follows_the_table(
+        #[case] mco_state: &str,
+        #[case] current: &str,
+        #[case] target: &str,
+        #[case] wanted: bool,
+        #[case] expected: NodeState,
+    ) {
+        let observed = Observed::default();
+        let facts = NodeFacts {
+            mco_state,
+            current,
+            target: Some(target),
+            target_has_kata: has_kata(&observed, Layout::Regular, target),
+            wanted,
+            has_kata: has_kata(&observed, Layout::Regular, current),
+        };
+        assert_eq!(facts.state(), expected);
+    }
+
+    #[test]
+    fn a_node_waits_while_its_pool_is_not_rendered() {
+        let facts = NodeFacts {
+            mco_state: "Done",
+            current: WORKER,
+            target: None,
+            target_has_kata: false,
+            wanted: true,
+            has_kata: false,
+        };
+        assert_eq!(facts.state(), WaitingToInstall);
+    }
+
+    #[rstest]
+    #[case("rendered-kata-oc-0123abcd", true)]
+    #[case("rendered-kata-oc-gpu-0123abcd", false)]
+    #[case("rendered-worker-0123abcd", false)]
+    #[case("kata-oc", false)]
+    #[case("", false)]
+    fn the_pool_is_read_from_the_rendered_name(#[case] rendered: &str, #[case] expected: bool) {
+        assert_eq!(has_kata(&Observed::default(), Layout::Regular, rendered), expected);
+    }
+
+    #[test]
+    fn a_converged_node_has_kata_if_its_rendered_config_has_the_extension() {
+        let observed = Observed {
+            rendered: [("rendered-master-2".to_owned(), ["kata-containers".to_owned()].into())].into(),
+            ..Observed::default()
+        };
+        assert!(has_kata(&observed, Layout::Converged, "rendered-master-2"));
+        assert!(!has_kata(&observed, Layout::Converged, "rendered-master-1"));
+    }
+}

@@ -1,0 +1,224 @@
+//! What the shell tells the engine about the cluster: plain values, shared and never changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use osc_api::{KataConfigSpec, KataConfigStatus, names};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::object::{Kind, ObjectId};
+
+/// The cluster as the caches show it at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The time, by the clock that also wrote the status' transition times.
+    pub now: Timestamp,
+    /// Which optional APIs the cluster serves.
+    pub capabilities: Capabilities,
+    /// Kinds that we need and cannot read, each with the error in words. Nothing is concluded from their absence.
+    pub unreadable: BTreeMap<&'static str, String>,
+    /// All KataConfigs, in any order.
+    pub kata_configs: Vec<Arc<KataConfigView>>,
+    /// All nodes, sorted by name.
+    pub nodes: Vec<Arc<NodeView>>,
+    /// All machine config pools.
+    pub pools: Vec<Arc<PoolView>>,
+    /// Objects that we own or read whole, by name. Absent here means absent in the cluster.
+    pub objects: BTreeMap<ObjectId, Arc<Value>>,
+    /// Extensions of rendered machine configs, by name, as far as [`crate::layout::rendered_needed`] asked for them.
+    pub rendered: BTreeMap<String, BTreeSet<String>>,
+    /// Pods that use one of our runtime classes and have not ended; only needed while something is being deleted.
+    pub pods: Pods,
+}
+
+/// Which optional APIs the cluster serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Capabilities {
+    /// `MachineConfig` and `MachineConfigPool`: the Machine Config Operator is there.
+    pub machine_config: bool,
+    /// `ContainerRuntimeConfig`.
+    pub container_runtime_config: bool,
+    /// `SecurityContextConstraints`.
+    pub scc: bool,
+    /// `ClusterVersion`: the cluster is an OpenShift cluster.
+    pub openshift: bool,
+}
+
+/// What is known about pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pods {
+    /// They are not watched, since nothing is being deleted; or the first list is still to come.
+    #[default]
+    Unknown,
+    /// Those that use a runtime class and have not ended.
+    Known(Vec<PodView>),
+    /// They cannot be listed; the error in words.
+    Unreadable(String),
+}
+
+/// One pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodView {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Its runtime class.
+    pub runtime_class: String,
+}
+
+/// One KataConfig.
+#[derive(Clone, Debug)]
+pub struct KataConfigView {
+    /// Name.
+    pub name: String,
+    /// Unique identity, for owner references.
+    pub uid: String,
+    /// Version of this reading, for optimistic locking.
+    pub resource_version: String,
+    /// Creation time.
+    pub created: Option<Timestamp>,
+    /// Whether its deletion was requested.
+    pub deleting: bool,
+    /// Finalizers.
+    pub finalizers: Vec<String>,
+    /// What is asked for, or why it cannot be read.
+    pub spec: Result<KataConfigSpec, String>,
+    /// What was told last.
+    pub status: KataConfigStatus,
+}
+
+impl Default for KataConfigView {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            uid: String::new(),
+            resource_version: String::new(),
+            created: None,
+            deleting: false,
+            finalizers: Vec::new(),
+            spec: Ok(KataConfigSpec::default()),
+            status: KataConfigStatus::default(),
+        }
+    }
+}
+
+/// One node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeView {
+    /// Name.
+    pub name: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// MCO annotation `state`.
+    pub mco_state: Option<String>,
+    /// MCO annotation `currentConfig`.
+    pub current_config: Option<String>,
+    /// MCO annotation `desiredConfig`.
+    pub desired_config: Option<String>,
+    /// MCO annotation `reason`.
+    pub mco_reason: Option<String>,
+    /// Whether the node is cordoned.
+    pub unschedulable: bool,
+    /// Whether the node is ready.
+    pub ready: bool,
+    /// When the operator last saw one of the fields above, labels apart, change.
+    pub changed_at: Timestamp,
+}
+
+impl NodeView {
+    /// Whether the node has the label, with whatever value.
+    pub fn has_label(&self, key: &str) -> bool {
+        self.labels.contains_key(key)
+    }
+
+    /// Whether the node belongs to the control plane, as the Machine Config Operator sees it.
+    pub fn is_master(&self) -> bool {
+        self.has_label(names::MASTER_NODE_ROLE) || self.has_label(names::CONTROL_PLANE_NODE_ROLE)
+    }
+
+    /// Whether the node has the worker role.
+    pub fn is_worker(&self) -> bool {
+        self.has_label(names::WORKER_NODE_ROLE)
+    }
+
+    /// Whether the node has the role that makes it a member of the pool `kata-oc`.
+    pub fn has_kata_role(&self) -> bool {
+        self.has_label(names::KATA_NODE_ROLE)
+    }
+}
+
+/// One machine config pool.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PoolView {
+    /// Name.
+    pub name: String,
+    /// Which nodes belong to it.
+    pub node_selector: Option<LabelSelector>,
+    /// Whether its rollout is held.
+    pub paused: bool,
+    /// Rendered machine config that the nodes are to run (`spec.configuration.name`).
+    pub target: Option<String>,
+    /// Names of the machine configs that the target was rendered from; empty if not told.
+    pub sources: BTreeSet<String>,
+    /// Condition `Updating`.
+    pub updating: bool,
+    /// Messages of the conditions `Degraded`, `NodeDegraded` and `RenderDegraded` that are `True`, without repeats.
+    pub degraded: Vec<String>,
+    /// Nodes that it counts.
+    pub machine_count: i32,
+}
+
+/// What the person who installs the operator chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The operator's namespace.
+    pub namespace: String,
+    /// Image of kata-monitor; without it, no monitor is run.
+    pub monitor_image: Option<String>,
+    /// Extension to install whatever the cluster says.
+    pub extension: Option<String>,
+    /// Whether the operator's own host runs RHCOS: the last resort for choosing the extension.
+    pub host_is_rhcos: bool,
+    /// How long the Machine Config Operator may take to notice a change.
+    pub start_deadline: SignedDuration,
+    /// How long a node may take to drain.
+    pub drain_deadline: SignedDuration,
+    /// How long a node may take for anything else, a reboot above all.
+    pub node_deadline: SignedDuration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            namespace: names::OPERATOR_NAMESPACE.to_owned(),
+            monitor_image: None,
+            extension: None,
+            host_is_rhcos: false,
+            start_deadline: SignedDuration::from_mins(10),
+            drain_deadline: SignedDuration::from_mins(15),
+            // The documentation: "from 10 to more than 60 minutes".
+            node_deadline: SignedDuration::from_mins(90),
+        }
+    }
+}
+
+impl Observed {
+    /// The object of a cluster-scoped kind.
+    pub fn cluster_object(&self, kind: Kind, name: &str) -> Option<&Value> {
+        self.objects.get(&ObjectId::cluster(kind, name)).map(AsRef::as_ref)
+    }
+
+    /// The object in a namespace.
+    pub fn namespaced_object(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Value> {
+        self.objects.get(&ObjectId::namespaced(kind, namespace, name)).map(AsRef::as_ref)
+    }
+
+    /// The pool of that name.
+    pub fn pool(&self, name: &str) -> Option<&PoolView> {
+        self.pools.iter().map(AsRef::as_ref).find(|pool| pool.name == name)
+    }
+}

@@ -1,0 +1,271 @@
+//! Removing Kata, whatever state it is in: a stuck or half-done installation, too.
+//!
+//! ```text
+//! pods that use it block, by name
+//!   -> runtime class              (no new pod can use it; gone before a node is touched)
+//!   -> node roles                 (nodes without Kata never reboot)
+//!   -> machine config, log level
+//!   -> wait: the Machine Config Operator changes the nodes back
+//!   -> pool, monitor, SCC, dashboard, finalizer
+//! ```
+
+use osc_api::names;
+
+use crate::desired;
+use crate::install::{finalizers_of, is_ours, progress, version_of};
+use crate::layout::Layout;
+use crate::nodes::{NodeState, Survey};
+use crate::object::{Kind, ObjectId};
+use crate::observed::{KataConfigView, Observed, PodView, Pods, Settings};
+use crate::plan::{Plan, Step};
+use crate::status::{InProgress, READY, Ready, Report};
+use crate::trouble::{Troubles, list};
+
+/// One pass over a removal.
+struct Uninstall<'a> {
+    observed: &'a Observed,
+    settings: &'a Settings,
+    kata_config: &'a KataConfigView,
+    layout: Layout,
+    survey: Survey<'a>,
+    plan: Plan,
+}
+
+/// Plans the way to a cluster without Kata.
+pub fn plan(observed: &Observed, settings: &Settings, kata_config: &KataConfigView) -> Plan {
+    let layout = Layout::detect(observed);
+    let survey = Survey::of(observed, layout, true);
+    let mut pass = Uninstall { observed, settings, kata_config, layout, survey, plan: Plan::default() };
+    pass.run();
+    pass.plan
+}
+
+/// Lets a runtime class of ours go that was deleted, once no pod uses it.
+pub fn release_runtime_class(observed: &Observed) -> Option<Step> {
+    let class = observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS)?;
+    let finalizers = finalizers_of(class);
+    let held = finalizers.iter().any(|finalizer| finalizer == names::RUNTIME_CLASS_FINALIZER);
+    let deleted = !class["metadata"]["deletionTimestamp"].is_null();
+    let Pods::Known(pods) = &observed.pods else { return None };
+    let used = pods.iter().any(|pod| pod.runtime_class == names::KATA_RUNTIME_CLASS);
+    (held && deleted && !used).then(|| Step::SetFinalizers {
+        id: ObjectId::cluster(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS),
+        resource_version: version_of(class),
+        finalizers: finalizers
+            .into_iter()
+            .filter(|finalizer| finalizer != names::RUNTIME_CLASS_FINALIZER)
+            .collect(),
+    })
+}
+
+/// Whether pods have to be watched: only while something that they block is being removed.
+pub fn pods_needed(observed: &Observed) -> bool {
+    let class = observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS);
+    observed.kata_configs.iter().any(|kata_config| kata_config.deleting)
+        || class.is_some_and(|class| !class["metadata"]["deletionTimestamp"].is_null())
+}
+
+/// Takes our finalizers, today's and that of release 1.0, off a KataConfig; nothing if it has none of them.
+pub fn let_go(kata_config: &KataConfigView) -> Option<Step> {
+    let ours = [names::KATACONFIG_FINALIZER, names::KATACONFIG_FINALIZER_1_0];
+    let others: Vec<String> = kata_config
+        .finalizers
+        .iter()
+        .filter(|finalizer| !ours.contains(&finalizer.as_str()))
+        .cloned()
+        .collect();
+    (others.len() < kata_config.finalizers.len()).then(|| Step::SetFinalizers {
+        id: ObjectId::cluster(Kind::KataConfig, &kata_config.name),
+        resource_version: kata_config.resource_version.clone(),
+        finalizers: others,
+    })
+}
+
+impl<'a> Uninstall<'a> {
+    fn run(&mut self) {
+        let Some(let_go) = let_go(self.kata_config) else { return self.report_removed() };
+        match &self.observed.pods {
+            Pods::Unknown => return,
+            Pods::Unreadable(error) => {
+                let ready = Ready::not("Blocked", "cannot tell whether pods use Kata; removal waits");
+                return self.report(InProgress::PodsUnreadable(error.clone()), ready, Troubles::default());
+            }
+            Pods::Known(pods) => {
+                let blocking = self.blocking(pods);
+                if !blocking.is_empty() {
+                    return self.report_blocked(&blocking);
+                }
+            }
+        }
+        if self.runtime_class_goes() {
+            return self.report_uninstalling();
+        }
+        self.roles();
+        self.machine_configs();
+        if self.nodes_are_clean() {
+            self.rest(let_go);
+        } else {
+            self.report_uninstalling();
+        }
+    }
+
+    /// Pods that use a class of this KataConfig. A class `kata` that somebody else made is none of our business.
+    fn blocking(&self, pods: &'a [PodView]) -> Vec<&'a PodView> {
+        let class = self.observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS);
+        let listed = &self.kata_config.status.runtime_classes;
+        let foreign = class.is_some_and(|class| !is_ours(class));
+        let ours = |name: &String| listed.contains(name) || (!foreign && name == names::KATA_RUNTIME_CLASS);
+        pods.iter().filter(|pod| ours(&pod.runtime_class)).collect()
+    }
+
+    /// Deletes the runtime class; true while it is still there.
+    fn runtime_class_goes(&mut self) -> bool {
+        let id = ObjectId::cluster(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS);
+        let class = self.observed.cluster_object(id.kind, &id.name).filter(|class| is_ours(class));
+        let Some(class) = class else { return false };
+        if class["metadata"]["deletionTimestamp"].is_null() {
+            self.plan.steps.push(Step::Delete { id });
+        }
+        true
+    }
+
+    /// Takes the role from every node that has it, whatever the selector says by now.
+    fn roles(&mut self) {
+        let key = names::KATA_NODE_ROLE;
+        let labelled = self.observed.nodes.iter().filter(|node| node.has_kata_role());
+        self.plan.steps.extend(labelled.map(|node| Step::LabelNode {
+            node: node.name.clone(),
+            key,
+            value: None,
+        }));
+    }
+
+    /// Both at once, so that a converged cluster reboots once. After the roles: a node must not be given the pool's
+    /// configuration without Kata before it leaves the pool.
+    fn machine_configs(&mut self) {
+        self.delete(ObjectId::cluster(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG));
+        self.delete(ObjectId::cluster(Kind::ContainerRuntimeConfig, names::CONTAINER_RUNTIME_CONFIG));
+    }
+
+    fn delete(&mut self, id: ObjectId) {
+        let found = self.observed.objects.get(&id);
+        if found.is_some_and(|found| found["metadata"]["deletionTimestamp"].is_null()) {
+            self.plan.steps.push(Step::Delete { id });
+        }
+    }
+
+    /// Whether no node has the role, has Kata, or is on its way to it.
+    fn nodes_are_clean(&self) -> bool {
+        self.survey.nodes.is_empty()
+            && !self.observed.nodes.iter().any(|node| node.has_kata_role())
+            && !self.renders_kata()
+    }
+
+    /// On converged clusters: the pool still wants Kata on nodes that may just have come.
+    fn renders_kata(&self) -> bool {
+        let ours = |pool: &str| pool == names::EXTENSION_MACHINE_CONFIG;
+        self.layout == Layout::Converged
+            && self
+                .observed
+                .pool(self.layout.pool())
+                .is_some_and(|pool| pool.sources.iter().any(|source| ours(source)))
+    }
+
+    fn rest(&mut self, let_go: Step) {
+        self.delete(ObjectId::cluster(Kind::MachineConfigPool, names::KATA_POOL));
+        self.delete(ObjectId::namespaced(Kind::DaemonSet, &self.settings.namespace, names::MONITOR));
+        self.delete(ObjectId::cluster(Kind::SecurityContextConstraints, names::MONITOR_SCC));
+        self.delete(desired::dashboard_id());
+        self.plan.steps.push(let_go);
+    }
+
+    fn report_blocked(&mut self, pods: &[&PodView]) {
+        let names: Vec<String> = pods.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
+        let message = format!(
+            "pods that use Kata: {}; removal goes on when they are gone",
+            list(names.iter().map(String::as_str))
+        );
+        self.report(InProgress::BlockedByPods, Ready::not("Blocked", message), Troubles::default());
+    }
+
+    fn report_uninstalling(&mut self) {
+        let failed = self.survey.in_state(NodeState::FailedToUninstall).next();
+        let in_progress = match failed {
+            Some(node) => InProgress::Failed {
+                node: node.name.clone(),
+                reason: node.mco_reason.clone().unwrap_or_default(),
+            },
+            None => InProgress::Uninstalling,
+        };
+        let troubles = self.troubles();
+        self.report(in_progress, Ready::not("Uninstalling", progress(&self.survey)), troubles);
+    }
+
+    fn troubles(&self) -> Troubles {
+        let mut troubles = Troubles::of_rollout(self.observed, self.settings, self.layout, &self.survey);
+        if let Some(class) = self
+            .observed
+            .cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS)
+            .filter(|class| is_ours(class))
+        {
+            let foreign: Vec<String> = finalizers_of(class)
+                .into_iter()
+                .filter(|found| found != names::RUNTIME_CLASS_FINALIZER)
+                .collect();
+            if !foreign.is_empty() {
+                let message = format!(
+                    "RuntimeClass kata is held by finalizer {}: whoever set it has to take it away before removal goes on",
+                    foreign.join(", ")
+                );
+                troubles.add("RuntimeClassHeld", message);
+            }
+        } else if self.not_begun() {
+            let message = progress(&self.survey);
+            let since = self.kata_config.status.condition(READY).filter(|before| before.message == message);
+            let since = since.map_or(self.observed.now, |before| before.last_transition_time.0);
+            troubles.mco_silent(self.observed.now, since, self.settings, "to begin with the next node");
+        }
+        troubles
+    }
+
+    fn not_begun(&self) -> bool {
+        !self.survey.working() && !self.survey.nodes.is_empty()
+    }
+
+    fn report(&mut self, in_progress: InProgress, ready: Ready, troubles: Troubles) {
+        self.plan.wake_by(troubles.next_deadline);
+        let class = self.observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS);
+        let blocked = matches!(in_progress, InProgress::BlockedByPods | InProgress::PodsUnreadable(_));
+        let report = Report {
+            in_progress,
+            ready,
+            troubles: troubles.found,
+            // Until removal begins, the nodes are what they were.
+            kata_nodes: if blocked {
+                self.kata_config.status.kata_nodes.clone()
+            } else {
+                self.survey.status(true)
+            },
+            runtime_classes: match class {
+                Some(_) => self.kata_config.status.runtime_classes.clone(),
+                None => Vec::new(),
+            },
+            waiting_for_mco_to_start: !blocked && self.not_begun(),
+        };
+        self.plan.steps.extend(report.steps(self.kata_config, self.observed.now));
+    }
+
+    /// Ours is done; somebody else's finalizer keeps the object.
+    fn report_removed(&mut self) {
+        let ready = Ready::not("Removed", "Kata is removed; other finalizers keep this object");
+        let report = Report {
+            in_progress: InProgress::Idle,
+            ready,
+            troubles: Vec::new(),
+            kata_nodes: osc_api::KataNodesStatus::default(),
+            runtime_classes: Vec::new(),
+            waiting_for_mco_to_start: false,
+        };
+        self.plan.steps.extend(report.steps(self.kata_config, self.observed.now));
+    }
+}
