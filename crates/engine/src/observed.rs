@@ -35,6 +35,7 @@ pub struct Observed {
 }
 
 /// Which optional APIs the cluster serves.
+#[allow(clippy::struct_excessive_bools, reason = "four independent facts")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
     /// `MachineConfig` and `MachineConfigPool`: the Machine Config Operator is there.
@@ -71,7 +72,7 @@ pub struct PodView {
 }
 
 /// One KataConfig.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct KataConfigView {
     /// Name.
     pub name: String,

@@ -1,1 +1,22 @@
-//! operator
+//! The operator: watches, snapshot, engine, apply, status, events, leader election, health, metrics.
+//!
+//! It takes no decisions: [`osc_engine::decide`] does. The parts, in the order of a pass:
+//!
+//! - [`cache`]: watches keep projections of what the engine reads; a snapshot of them is an `Observed`.
+//! - [`reconcile`]: one loop. Any number of events during a pass leads to one more.
+//! - [`apply`]: carries out the steps of a plan, one after the other.
+//! - [`metrics`], [`health`]: what is told to Prometheus and to the kubelet. [`leader`]: who of several works.
+
+pub mod apply;
+pub mod cache;
+pub mod clock;
+pub mod health;
+pub mod leader;
+pub mod metrics;
+pub mod options;
+pub mod reconcile;
+pub mod run;
+
+pub use clock::{Clock, WallClock};
+pub use options::Options;
+pub use run::{Error, run};

@@ -1,0 +1,124 @@
+//! Admission: what is changed in, or held against, an object after it has been decoded and before it is validated.
+//!
+//! Built-in plugins run first; admission webhooks hook in at the end of [`admit`].
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::call::{Call, NAMESPACES, State};
+use super::metadata;
+use super::route::Verb;
+use super::status::ApiError;
+use super::store::Key;
+
+const RUNTIME_CLASSES: &str = "node.k8s.io/runtimeclasses";
+
+/// Runs admission on an object that is about to be created or updated.
+#[allow(clippy::unused_async)] // webhooks are calls over the network
+pub async fn admit(call: &Call, verb: Verb, object: &mut Value) -> Result<(), ApiError> {
+    if verb == Verb::Create {
+        namespace_exists(call, object)?;
+        if call.resource.is("", "pods") {
+            runtime_class(call, object)?;
+        }
+    }
+    // Mutating, then validating webhooks will be called here, with `verb` and `object` in an AdmissionReview.
+    Ok(())
+}
+
+/// Namespaced objects need a namespace that exists and is not on its way out.
+fn namespace_exists(call: &Call, object: &Value) -> Result<(), ApiError> {
+    if !call.resource.namespaced || call.resource.plural.ends_with("reviews") {
+        return Ok(());
+    }
+    let name = &call.info.namespace;
+    let namespace = call
+        .state
+        .store
+        .get(NAMESPACES, &Key::new("", name))
+        .ok_or_else(|| ApiError::namespace_not_found(name))?;
+    if !metadata::is_deleting(&namespace) {
+        return Ok(());
+    }
+    let why = format!("unable to create new content in namespace {name} because it is being terminated");
+    let mut error = ApiError::forbidden(&call.resource, metadata::text(object, "name"), &why);
+    error.details["causes"] = serde_json::json!([{
+        "reason": "NamespaceTerminating",
+        "message": format!("namespace {name} is being terminated"),
+        "field": "metadata.namespace",
+    }]);
+    Err(error)
+}
+
+fn class(state: &State, name: &str) -> Option<Arc<Value>> {
+    state.store.get(RUNTIME_CLASSES, &Key::new("", name))
+}
+
+/// The RuntimeClass plugin: the class has to exist; its overhead and scheduling rules go into the pod.
+fn runtime_class(call: &Call, pod: &mut Value) -> Result<(), ApiError> {
+    let refuse = |name: &str, why: &str| {
+        let why = format!("pod rejected: {why}");
+        Err(ApiError::forbidden(&call.resource, name, &why))
+    };
+    let name = metadata::text(pod, "name").to_owned();
+    let Some(class_name) = pod["spec"]["runtimeClassName"].as_str().map(str::to_owned) else {
+        return match pod["spec"]["overhead"].as_object() {
+            Some(overhead) if !overhead.is_empty() => {
+                refuse(&name, "Pod Overhead set without corresponding RuntimeClass defined Overhead")
+            }
+            _ => Ok(()),
+        };
+    };
+    let Some(class) = class(&call.state, &class_name) else {
+        return refuse(&name, &format!("RuntimeClass \"{class_name}\" not found"));
+    };
+    let fixed = &class["overhead"]["podFixed"];
+    let wanted = &pod["spec"]["overhead"];
+    if fixed.is_object() {
+        if wanted.as_object().is_some_and(|o| !o.is_empty()) && wanted != fixed {
+            return refuse(&name, "Pod's Overhead doesn't match RuntimeClass's defined Overhead");
+        }
+        pod["spec"]["overhead"] = fixed.clone();
+    } else if wanted.as_object().is_some_and(|o| !o.is_empty()) {
+        return refuse(&name, "Pod Overhead set without corresponding RuntimeClass defined Overhead");
+    }
+    if let Some(conflict) = merge_node_selector(pod, &class["scheduling"]["nodeSelector"]) {
+        return refuse(&name, &conflict);
+    }
+    merge_tolerations(pod, &class["scheduling"]["tolerations"]);
+    Ok(())
+}
+
+/// Returns what is wrong when a key has different values.
+fn merge_node_selector(pod: &mut Value, selector: &Value) -> Option<String> {
+    let selector = selector.as_object().filter(|map| !map.is_empty())?;
+    let mut merged: Map<String, Value> = pod["spec"]["nodeSelector"].as_object().cloned().unwrap_or_default();
+    for (key, value) in selector {
+        match merged.get(key) {
+            Some(found) if found != value => {
+                return Some(format!(
+                    "conflict: runtimeClass.scheduling.nodeSelector[{key}] = {}; pod.spec.nodeSelector[{key}] = {}",
+                    value.as_str().unwrap_or_default(),
+                    found.as_str().unwrap_or_default(),
+                ));
+            }
+            _ => {
+                merged.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    pod["spec"]["nodeSelector"] = Value::Object(merged);
+    None
+}
+
+fn merge_tolerations(pod: &mut Value, tolerations: &Value) {
+    let Some(tolerations) = tolerations.as_array().filter(|list| !list.is_empty()) else { return };
+    let mut merged = pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
+    for toleration in tolerations {
+        if !merged.contains(toleration) {
+            merged.push(toleration.clone());
+        }
+    }
+    pod["spec"]["tolerations"] = Value::Array(merged);
+}

@@ -1,0 +1,166 @@
+//! What every verb works with: the server's state, one request and its answer.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::builtin_schema::BuiltinSchemas;
+use super::config::VersionInfo;
+use super::faults::Faults;
+use super::registry::{Registry, Resource, builtins};
+use super::request_log::RequestLog;
+use super::route::RequestInfo;
+use super::status::ApiError;
+use super::store::{Feed, Key, Store};
+use crate::Clock;
+
+/// Collection of CustomResourceDefinitions.
+pub const DEFINITIONS: &str = "apiextensions.k8s.io/customresourcedefinitions";
+/// Collection of namespaces.
+pub const NAMESPACES: &str = "/namespaces";
+/// Collection of pods.
+pub const PODS: &str = "/pods";
+
+/// Everything a running server consists of.
+pub struct State {
+    pub clock: Clock,
+    pub version: VersionInfo,
+    pub token: Option<String>,
+    pub store: Store,
+    pub faults: Faults,
+    pub requests: RequestLog,
+    pub schemas: BuiltinSchemas,
+    pub shutdown: CancellationToken,
+    builtins: Vec<Arc<Resource>>,
+    registry: RwLock<Arc<Registry>>,
+}
+
+impl State {
+    pub fn new(config: &super::ServerConfig) -> (Self, tokio::sync::mpsc::UnboundedReceiver<Feed>) {
+        let (store, feed) = Store::new(config.watch_history);
+        let builtins = builtins();
+        let registry = Registry::new(&builtins, std::iter::empty());
+        let state = Self {
+            clock: config.clock.clone(),
+            version: config.version.clone(),
+            token: config.token.clone(),
+            store,
+            faults: Faults::default(),
+            requests: RequestLog::default(),
+            schemas: BuiltinSchemas::default(),
+            shutdown: CancellationToken::new(),
+            builtins,
+            registry: RwLock::new(Arc::new(registry)),
+        };
+        (state, feed)
+    }
+
+    /// What is served now.
+    pub fn registry(&self) -> Arc<Registry> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the CustomResourceDefinitions again.
+    pub fn refresh_registry(&self) {
+        // Under the lock, so that two changes cannot overtake each other.
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let (definitions, _) = self.store.list(DEFINITIONS, "");
+        *registry = Arc::new(Registry::new(&self.builtins, definitions.iter().map(|d| &**d)));
+    }
+
+    /// The simulated time as the API writes it: whole seconds.
+    pub fn now(&self) -> String {
+        self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+}
+
+/// One request for a resource, on its way.
+pub struct Call {
+    pub state: Arc<State>,
+    pub info: Arc<RequestInfo>,
+    pub resource: Arc<Resource>,
+    pub registry: Arc<Registry>,
+}
+
+impl Call {
+    /// Key of the object that the path names.
+    pub fn key(&self) -> Key {
+        Key::new(&self.info.namespace, &self.info.name)
+    }
+
+    /// The stored object that the path names.
+    pub fn stored(&self) -> Result<Arc<Value>, ApiError> {
+        self.state
+            .store
+            .get(&self.resource.collection, &self.key())
+            .ok_or_else(|| ApiError::not_found(&self.resource, &self.info.name))
+    }
+
+    /// The same request for another resource, to reuse its verbs.
+    pub fn with_resource(&self, resource: Arc<Resource>) -> Self {
+        Self { state: self.state.clone(), info: self.info.clone(), resource, registry: self.registry.clone() }
+    }
+}
+
+/// A list before it is rendered.
+pub struct Listing {
+    pub items: Vec<Arc<Value>>,
+    pub revision: u64,
+    pub token: Option<String>,
+    pub remaining: Option<usize>,
+}
+
+/// A watch before it is rendered.
+pub struct Watching {
+    pub stream: super::watch::EventStream,
+}
+
+/// The answer's content.
+pub enum Content {
+    /// One object of the resource.
+    Object(Arc<Value>),
+    /// Many of them.
+    List(Listing),
+    /// Changes of them.
+    Watch(Box<Watching>),
+    /// JSON that is rendered as it is.
+    Json(Value),
+    /// Bytes with their media type.
+    Raw(&'static str, Bytes),
+}
+
+/// The answer to a request.
+pub struct Reply {
+    pub code: u16,
+    pub content: Content,
+    pub warnings: Vec<String>,
+}
+
+impl Reply {
+    pub fn object(code: u16, object: Arc<Value>) -> Self {
+        Self { code, content: Content::Object(object), warnings: Vec::new() }
+    }
+
+    pub fn json(code: u16, value: Value) -> Self {
+        Self { code, content: Content::Json(value), warnings: Vec::new() }
+    }
+
+    pub fn text(text: &'static str) -> Self {
+        Self { code: 200, content: Content::Raw("text/plain", Bytes::from_static(text.as_bytes())), warnings: Vec::new() }
+    }
+
+    /// A `Status` that reports success.
+    pub fn success(code: u16) -> Self {
+        Self::json(
+            code,
+            json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code }),
+        )
+    }
+
+    pub fn warn(mut self, warnings: Vec<String>) -> Self {
+        self.warnings.extend(warnings);
+        self
+    }
+}

@@ -1,0 +1,137 @@
+//! From what a client sent to an object of the resource: type check, field validation, pruning, defaults.
+
+use serde_json::{Value, json};
+
+use super::call::Call;
+use super::defaults;
+use super::metadata;
+use super::status::{ApiError, Cause};
+
+/// What to do about fields that the resource does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldValidation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+impl FieldValidation {
+    /// The query parameter; the default is to warn.
+    pub fn of(call: &Call) -> Result<Self, ApiError> {
+        match call.info.parameter("fieldValidation") {
+            None | Some("Warn") => Ok(Self::Warn),
+            Some("Ignore") => Ok(Self::Ignore),
+            Some("Strict") => Ok(Self::Strict),
+            Some(other) => Err(ApiError::invalid_kind(
+                "meta.k8s.io",
+                &format!("{}Options", if call.info.verb == super::Verb::Create { "Create" } else { "Update" }),
+                "",
+                &[Cause::unsupported("fieldValidation", &other.into(), &["", "Ignore", "Warn", "Strict"])],
+            )),
+        }
+    }
+}
+
+/// Where the object came from, which decides how complaints are worded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A whole object in the body.
+    Body,
+    /// The result of a patch.
+    Patch,
+    /// A server-side apply configuration.
+    Apply,
+}
+
+/// Checks and completes an object. Returns warnings.
+pub fn decode(call: &Call, object: &mut Value, origin: Origin) -> Result<Vec<String>, ApiError> {
+    let validation = FieldValidation::of(call)?;
+    identify(call, object)?;
+    metadata::map(object)?;
+    let unknown = match &call.resource.custom {
+        Some(custom) => match &custom.schema {
+            Some(schema) => schema.prune(object),
+            None => Vec::new(),
+        },
+        None => call
+            .state
+            .schemas
+            .decode(&call.resource, object)
+            .map_err(|mismatch| cannot_unmarshal(call, &mismatch, object, origin))?,
+    };
+    metadata::tidy(object);
+    let complaints: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+    if complaints.is_empty() || validation == FieldValidation::Ignore {
+        return Ok(Vec::new());
+    }
+    if validation == FieldValidation::Strict {
+        let why = format!("strict decoding error: {}", complaints.join(", "));
+        return Err(refused(call, object, origin, &why));
+    }
+    Ok(complaints)
+}
+
+/// Fills in defaults; for objects that are about to be stored, not for apply configurations.
+pub fn complete(call: &Call, object: &mut Value) {
+    match &call.resource.custom {
+        Some(custom) => {
+            if let Some(schema) = &custom.schema {
+                schema.default(object);
+            }
+        }
+        None => defaults::apply(&call.resource, object),
+    }
+}
+
+fn identify(call: &Call, object: &mut Value) -> Result<(), ApiError> {
+    let resource = &call.resource;
+    if !object.is_object() {
+        return Err(ApiError::bad_request("the object provided is not a JSON object"));
+    }
+    let wanted = resource.api_version();
+    for (field, wanted) in [("apiVersion", wanted.as_str()), ("kind", resource.kind.as_str())] {
+        let found = object[field].as_str().unwrap_or_default();
+        if found.is_empty() {
+            if resource.is_custom() && field == "kind" {
+                return Err(ApiError::bad_request(format!("Object 'Kind' is missing in '{object}'")));
+            }
+            object[field] = json!(wanted);
+        } else if found != wanted {
+            let what = if field == "kind" { "kind" } else { "API version" };
+            return Err(ApiError::bad_request(format!(
+                "the {what} in the data ({found}) does not match the expected {what} ({wanted})"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn refused(call: &Call, object: &Value, origin: Origin, why: &str) -> ApiError {
+    let Call { resource, .. } = call;
+    match origin {
+        Origin::Patch => ApiError::invalid_kind(
+            "",
+            "",
+            "",
+            &[Cause::invalid("patch", &object.to_string().into(), why)],
+        ),
+        Origin::Body | Origin::Apply => ApiError::bad_request(format!(
+            "{kind} in version \"{version}\" cannot be handled as a {kind}: {why}",
+            kind = resource.kind,
+            version = resource.version,
+        )),
+    }
+}
+
+fn cannot_unmarshal(
+    call: &Call,
+    mismatch: &super::builtin_schema::Mismatch,
+    object: &Value,
+    origin: Origin,
+) -> ApiError {
+    let why = format!(
+        "json: cannot unmarshal {} into Go struct field {}.{} of type {}",
+        mismatch.found, call.resource.kind, mismatch.field, mismatch.wanted
+    );
+    refused(call, object, origin, &why)
+}

@@ -1,0 +1,208 @@
+//! The listener: connections, TLS, and what happens to a request before and after it is handled.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use ::http::{HeaderMap, Method, Request, Response};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::body::Body;
+use super::call::{Call, State};
+use super::faults::FaultAction;
+use super::output::{self, ResponseBody};
+use super::request_log::RequestRecord;
+use super::route::RequestInfo;
+use super::status::ApiError;
+use super::watch::Event;
+use super::{discovery, openapi, verbs};
+
+const BODY_LIMIT: usize = 3 * 1024 * 1024;
+/// How long a stopping server waits for requests that are being answered.
+pub const STOP_BOUND: Duration = Duration::from_secs(1);
+
+/// Accepts connections until the server stops.
+pub async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
+    let paused = state.faults.paused();
+    let connections = tokio_util::task::TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = state.shutdown.cancelled() => break,
+        };
+        match accepted {
+            // Closing at once is as near as a listening socket comes to "connection refused".
+            Ok((stream, _)) if *paused.borrow() => drop(stream),
+            Ok((stream, _)) => {
+                connections.spawn(connection(stream, tls.clone(), state.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    // Connections stop by themselves; whoever is still writing after this is cut by the end of the runtime.
+    let _ = tokio::time::timeout(STOP_BOUND, connections.wait()).await;
+}
+
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => serve(stream, state).await,
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => serve(stream, state).await,
+            Err(error) => tracing::debug!(%error, "TLS handshake failed"),
+        },
+    }
+}
+
+async fn serve<S>(stream: S, state: Arc<State>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let cut = CancellationToken::new();
+    let mut paused = state.faults.paused();
+    let shutdown = state.shutdown.clone();
+    let service = {
+        let cut = cut.clone();
+        service_fn(move |request| answer(state.clone(), cut.clone(), request))
+    };
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let stopping = tokio::select! {
+        // A client that goes away in the middle of something is not worth a word.
+        _ = connection.as_mut() => false,
+        () = cut.cancelled() => false,
+        _ = paused.wait_for(|paused| *paused) => false,
+        () = shutdown.cancelled() => true,
+    };
+    if stopping {
+        connection.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(STOP_BOUND, connection).await;
+    }
+}
+
+/// Cuts the connection that this request came over.
+async fn cut_off(cut: &CancellationToken) -> Result<Response<ResponseBody>, Infallible> {
+    cut.cancel();
+    std::future::pending().await
+}
+
+fn record(state: &State, info: &Arc<RequestInfo>, code: u16) {
+    state.requests.push(RequestRecord { time: state.clock.now(), request: info.clone(), code });
+}
+
+async fn answer(
+    state: Arc<State>,
+    cut: CancellationToken,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let (head, incoming) = request.into_parts();
+    let info = Arc::new(RequestInfo::parse(&head.method, &head.uri, &head.headers));
+    let fault = state.faults.decide(&info);
+    match &fault {
+        Some(FaultAction::Status { code, reason, message, retry_after }) => {
+            let mut error = ApiError::new(*code, reason, message.clone());
+            error.retry_after = *retry_after;
+            record(&state, &info, *code);
+            return Ok(output::error(&error));
+        }
+        Some(FaultAction::Delay(duration)) => tokio::time::sleep(*duration).await,
+        Some(FaultAction::Drop) => {
+            record(&state, &info, 0);
+            return cut_off(&cut).await;
+        }
+        Some(FaultAction::Hang) => {
+            record(&state, &info, 0);
+            return std::future::pending().await;
+        }
+        _ => {}
+    }
+    let outcome = match check_token(&state, &info, &head.headers) {
+        Ok(()) => match read_body(&head.headers, incoming).await {
+            Ok(body) => dispatch(&state, &info, &head.method, &head.headers, &body, fault.as_ref()).await,
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    let response = outcome.unwrap_or_else(|error| output::error(&error));
+    if fault == Some(FaultAction::DropAfter) {
+        record(&state, &info, 0);
+        return cut_off(&cut).await;
+    }
+    record(&state, &info, response.status().as_u16());
+    Ok(response)
+}
+
+fn check_token(state: &State, info: &RequestInfo, headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(token) = &state.token else { return Ok(()) };
+    let health = matches!(info.path.as_str(), "/healthz" | "/livez" | "/readyz" | "/version");
+    let sent = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let sent = sent.and_then(|value| value.strip_prefix("Bearer "));
+    if health || sent == Some(token) { Ok(()) } else { Err(ApiError::unauthorized()) }
+}
+
+async fn read_body(headers: &HeaderMap, incoming: Incoming) -> Result<Body, ApiError> {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let bytes = Limited::new(incoming, BODY_LIMIT).collect().await.map_err(|error| {
+        if error.is::<http_body_util::LengthLimitError>() {
+            let message = format!("Request entity too large: limit is {BODY_LIMIT}");
+            ApiError::new(413, "RequestEntityTooLarge", message)
+        } else {
+            ApiError::bad_request(format!("cannot read the request: {error}"))
+        }
+    })?;
+    Ok(Body { media_type, bytes: bytes.to_bytes() })
+}
+
+async fn dispatch(
+    state: &Arc<State>,
+    info: &Arc<RequestInfo>,
+    method: &Method,
+    headers: &HeaderMap,
+    body: &Body,
+    fault: Option<&FaultAction>,
+) -> Result<Response<ResponseBody>, ApiError> {
+    if !info.is_resource {
+        return if *method == Method::GET || *method == Method::HEAD {
+            discovery::answer(state, info, headers)
+                .or_else(|| openapi::answer(state, info, headers))
+                .ok_or_else(ApiError::no_such_path)
+        } else {
+            Err(ApiError::method_not_allowed())
+        };
+    }
+    let registry = state.registry();
+    let resource = registry
+        .find(&info.group, &info.version, &info.resource)
+        .cloned()
+        .ok_or_else(ApiError::no_such_path)?;
+    let form = output::form(headers)?;
+    let call = Call { state: state.clone(), info: info.clone(), resource, registry };
+    let mut reply = verbs::handle(&call, body).await?;
+    if let super::call::Content::Watch(watching) = &mut reply.content {
+        match fault {
+            Some(FaultAction::CutWatch) => watching.stream = Box::pin(futures::stream::empty()),
+            Some(FaultAction::GoneWatch) => {
+                let status = ApiError::expired("too old resource version").to_value();
+                watching.stream = Box::pin(futures::stream::iter([Event::Error(status)]));
+            }
+            _ => {}
+        }
+    }
+    Ok(output::render(&call, reply, form))
+}

@@ -1,0 +1,174 @@
+//! Rules for `metadata`: what a client may set, what the server sets, what may change.
+
+use serde_json::{Map, Value, json};
+
+use super::names;
+use super::registry::Resource;
+use super::status::{ApiError, Cause};
+
+/// Text of a metadata field, empty if absent.
+pub fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object["metadata"][field].as_str().unwrap_or_default()
+}
+
+/// Number of seconds in `metadata.deletionGracePeriodSeconds`.
+pub fn grace(object: &Value) -> Option<i64> {
+    object["metadata"]["deletionGracePeriodSeconds"].as_i64()
+}
+
+/// Whether deletion has begun.
+pub fn is_deleting(object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_string()
+}
+
+/// The finalizers.
+pub fn finalizers(object: &Value) -> Vec<&str> {
+    object["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Removes one finalizer; says whether it was there.
+pub fn remove_finalizer(object: &mut Value, name: &str) -> bool {
+    let Some(list) = object["metadata"]["finalizers"].as_array_mut() else { return false };
+    let before = list.len();
+    list.retain(|f| f != name);
+    let removed = list.len() != before;
+    if list.is_empty()
+        && let Some(metadata) = object["metadata"].as_object_mut()
+    {
+        metadata.remove("finalizers");
+    }
+    removed
+}
+
+/// Adds a finalizer if it is not there.
+pub fn add_finalizer(object: &mut Value, name: &str) {
+    if !finalizers(object).contains(&name) {
+        match object["metadata"]["finalizers"].as_array_mut() {
+            Some(list) => list.push(name.into()),
+            None => object["metadata"]["finalizers"] = json!([name]),
+        }
+    }
+}
+
+/// `metadata` as a map, made if it is missing.
+pub fn map(object: &mut Value) -> Result<&mut Map<String, Value>, ApiError> {
+    if !object.is_object() {
+        return Err(ApiError::bad_request("the object provided is not a JSON object"));
+    }
+    if object["metadata"].is_null() {
+        object["metadata"] = json!({});
+    }
+    object["metadata"].as_object_mut().ok_or_else(|| ApiError::bad_request("metadata is not a JSON object"))
+}
+
+/// Sets or removes one field of a map.
+pub fn put(map: &mut Map<String, Value>, field: &str, value: Option<&Value>) {
+    match value.filter(|v| !v.is_null()) {
+        Some(value) => {
+            map.insert(field.to_owned(), value.clone());
+        }
+        None => {
+            map.remove(field);
+        }
+    }
+}
+
+/// Removes empty and null containers that the real server would not print.
+pub fn tidy(object: &mut Value) {
+    let Some(metadata) = object["metadata"].as_object_mut() else { return };
+    metadata.retain(|field, value| match field.as_str() {
+        "labels" | "annotations" => value.as_object().is_none_or(|map| !map.is_empty()) && !value.is_null(),
+        "finalizers" | "ownerReferences" => value.as_array().is_none_or(|a| !a.is_empty()) && !value.is_null(),
+        "selfLink" => false,
+        "name" | "namespace" | "generateName" => value.as_str().is_none_or(|t| !t.is_empty()),
+        _ => !value.is_null(),
+    });
+}
+
+/// Complaints about name, labels, annotations, finalizers and owners.
+pub fn validate(resource: &Resource, object: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let name = text(object, "name");
+    let complaints = match (resource.group.as_str(), resource.plural.as_str()) {
+        ("", "namespaces") => names::label(name),
+        ("", "services") => names::label_1035(name),
+        ("rbac.authorization.k8s.io", _) => names::path_segment(name),
+        (_, "events") => Vec::new(),
+        _ => names::subdomain(name),
+    };
+    if name.is_empty() {
+        causes.push(Cause::required("metadata.name", "name or generateName is required"));
+    } else {
+        causes.extend(complaints.iter().map(|why| Cause::invalid("metadata.name", &name.into(), why)));
+    }
+    let metadata = &object["metadata"];
+    for (field, is_labels) in [("labels", true), ("annotations", false)] {
+        let path = format!("metadata.{field}");
+        for (key, value) in metadata[field].as_object().into_iter().flatten() {
+            // Annotation keys may be upper case in their prefix; the rest is as for labels.
+            let key_complaints =
+                if is_labels { names::qualified(key) } else { names::qualified(&key.to_lowercase()) };
+            causes.extend(key_complaints.iter().map(|why| Cause::invalid(&path, &key.as_str().into(), why)));
+            if is_labels && let Some(text) = value.as_str() {
+                causes
+                    .extend(names::label_value(text).iter().map(|why| Cause::invalid(&path, value, why)));
+            }
+        }
+    }
+    causes.extend(owners(metadata));
+    for (index, finalizer) in finalizers(object).into_iter().enumerate() {
+        let path = format!("metadata.finalizers[{index}]");
+        causes.extend(
+            names::qualified(finalizer).iter().map(|why| Cause::invalid(&path, &finalizer.into(), why)),
+        );
+    }
+    causes
+}
+
+fn owners(metadata: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let mut controllers = 0;
+    for (index, owner) in metadata["ownerReferences"].as_array().into_iter().flatten().enumerate() {
+        for (field, why) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ] {
+            if owner[field].as_str().unwrap_or_default().is_empty() {
+                let path = format!("metadata.ownerReferences[{index}].{field}");
+                causes.push(Cause::invalid(path, &"".into(), why));
+            }
+        }
+        controllers += usize::from(owner["controller"] == true);
+    }
+    if controllers > 1 {
+        causes.push(Cause::invalid(
+            "metadata.ownerReferences",
+            &metadata["ownerReferences"],
+            "Only one reference can have Controller set to true",
+        ));
+    }
+    causes
+}
+
+/// What an update may not change once deletion has begun.
+pub fn validate_update(before: &Value, after: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if is_deleting(before) {
+        let old = finalizers(before);
+        let new: Vec<String> = finalizers(after)
+            .into_iter()
+            .filter(|f| !old.contains(f))
+            .map(|f| format!("{f:?}"))
+            .collect();
+        if !new.is_empty() {
+            let why = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                new.join(", ")
+            );
+            causes.push(Cause::forbidden("metadata.finalizers", &why));
+        }
+    }
+    causes
+}

@@ -1,0 +1,31 @@
+//! The engine against a model of a cluster: scenarios, defects that must not come back, interruptions, properties.
+//!
+//! [`world`] holds the cluster and runs it; [`store`] is the part that an API server does, [`mco`] the part that the
+//! Machine Config Operator does.
+
+#[cfg(test)]
+mod compact;
+#[cfg(test)]
+mod deadlines;
+#[cfg(test)]
+mod defects;
+#[cfg(test)]
+mod foreign;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod interruptions;
+#[cfg(test)]
+mod mco;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod removal;
+#[cfg(test)]
+mod selection;
+#[cfg(test)]
+mod store;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,265 @@
+//! Carries out the steps of a plan.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event as KubeEvent;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use osc_api::names;
+use osc_engine::{Event, EventKind, Kind, ObjectId, Step};
+use serde_json::json;
+
+use crate::cache::{Cache, api};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+
+/// How long the API server may take to answer one write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Namespace for events about cluster-scoped objects.
+const EVENT_NAMESPACE: &str = "default";
+
+/// What can go wrong with a step.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The API server refused, or could not be reached.
+    #[error("failed to {verb} {object}: {source}")]
+    Api {
+        /// What was tried.
+        verb: &'static str,
+        /// With which object.
+        object: String,
+        /// Why not.
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer.
+    #[error("failed to {verb} {object}: no answer within {} s", WRITE_TIMEOUT.as_secs())]
+    Timeout {
+        /// What was tried.
+        verb: &'static str,
+        /// With which object.
+        object: String,
+    },
+}
+
+impl StepError {
+    /// Whether somebody else was faster: nothing is wrong, only the picture is old.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if code(source) == Some(409))
+    }
+
+    /// A word for metrics, out of a small set.
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::Timeout { .. } => "timeout",
+            Self::Api { source, .. } => match code(source) {
+                Some(409) => "conflict",
+                Some(401 | 403) => "forbidden",
+                Some(404) => "not_found",
+                Some(422 | 400) => "invalid",
+                Some(429) => "throttled",
+                Some(_) => "server",
+                None => "connection",
+            },
+        }
+    }
+}
+
+fn code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// Writes to the cluster.
+#[derive(Clone)]
+pub struct Applier {
+    client: Client,
+    cache: Cache,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    identity: String,
+}
+
+impl Applier {
+    /// Writes through `client`; answers go into `cache`.
+    pub fn new(
+        client: Client,
+        cache: Cache,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+        identity: String,
+    ) -> Self {
+        Self { client, cache, clock, metrics, identity }
+    }
+
+    /// Carries out one step.
+    pub async fn step(&self, step: &Step) -> Result<(), StepError> {
+        let target = Target::of(step);
+        let result = tokio::time::timeout(WRITE_TIMEOUT, self.write(step, &target)).await;
+        let answer = match result {
+            Err(_) => Err(StepError::Timeout { verb: target.verb, object: target.object() }),
+            Ok(Err(source)) => {
+                Err(StepError::Api { verb: target.verb, object: target.object(), source: Box::new(source) })
+            }
+            Ok(Ok(answer)) => Ok(answer),
+        };
+        self.metrics.write(target.verb, target.kind);
+        if let (Some(id), Some(object)) = (&target.id, answer?) {
+            tracing::info!(verb = target.verb, object = %id, "written");
+            self.cache.written(id, &object, self.clock.now());
+        }
+        Ok(())
+    }
+
+    async fn write(&self, step: &Step, target: &Target) -> Result<Option<DynamicObject>, kube::Error> {
+        let (Some(id), step) = (&target.id, step) else { return self.emit(step).await };
+        let api = api(self.client.clone(), id);
+        let managed =
+            PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        match step {
+            Step::Apply { object, .. } => {
+                let params = PatchParams::apply(names::FIELD_MANAGER).force();
+                api.patch(&id.name, &params, &Patch::Apply(object)).await.map(Some)
+            }
+            Step::Create { object, .. } => {
+                let object = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
+                let params = PostParams { field_manager: managed.field_manager, ..PostParams::default() };
+                tolerate(api.create(&params, &object).await, 409)
+            }
+            Step::Delete { .. } => {
+                // The answer may be the object as it last was: nothing to learn from.
+                tolerate(api.delete(&id.name, &DeleteParams::background()).await, 404).map(|_| None)
+            }
+            Step::LabelNode { key, value, .. } => {
+                let patch = Patch::Merge(json!({"metadata": {"labels": {*key: value}}}));
+                tolerate(api.patch(&id.name, &managed, &patch).await, 404)
+            }
+            Step::SetFinalizers { resource_version, finalizers, .. } => {
+                let metadata = json!({"resourceVersion": resource_version, "finalizers": finalizers});
+                let patch = Patch::Merge(json!({"metadata": metadata}));
+                tolerate(api.patch(&id.name, &managed, &patch).await, 404)
+            }
+            Step::PatchStatus { status, .. } => {
+                // Replaces the status whole, so that lists that became empty go.
+                let patch = json!([{"op": "add", "path": "/status", "value": status}]);
+                let patch =
+                    Patch::<()>::Json(serde_json::from_value(patch).map_err(kube::Error::SerdeError)?);
+                tolerate(api.patch_status(&id.name, &managed, &patch).await, 404)
+            }
+            Step::Emit(_) => Ok(None),
+        }
+    }
+
+    /// One event for one transition: the engine tells each only once.
+    async fn emit(&self, step: &Step) -> Result<Option<DynamicObject>, kube::Error> {
+        let Step::Emit(event) = step else { return Ok(None) };
+        let now = self.clock.now();
+        let metadata = ObjectMeta {
+            name: Some(format!("{}.{:x}", event.kata_config, now.as_nanosecond())),
+            namespace: Some(EVENT_NAMESPACE.to_owned()),
+            ..ObjectMeta::default()
+        };
+        let regarding = ObjectReference {
+            api_version: Some(Kind::KataConfig.api_version()),
+            kind: Some(Kind::KataConfig.name().to_owned()),
+            name: Some(event.kata_config.clone()),
+            uid: Some(event.uid.clone()),
+            ..ObjectReference::default()
+        };
+        let kube_event = KubeEvent {
+            metadata,
+            event_time: Some(MicroTime(now)),
+            action: Some("Reconcile".to_owned()),
+            reason: Some(event.reason.clone()),
+            note: Some(shortened(&event.message)),
+            regarding: Some(regarding),
+            reporting_controller: Some(names::OPERATOR_NAME.to_owned()),
+            reporting_instance: Some(self.identity.clone()),
+            type_: Some(event_type(event).to_owned()),
+            ..KubeEvent::default()
+        };
+        let events: Api<KubeEvent> = Api::namespaced(self.client.clone(), EVENT_NAMESPACE);
+        tolerate(events.create(&PostParams::default(), &kube_event).await, 409).map(|_| None)
+    }
+}
+
+fn event_type(event: &Event) -> &'static str {
+    match event.kind {
+        EventKind::Normal => "Normal",
+        EventKind::Warning => "Warning",
+    }
+}
+
+/// Notes of events may have 1,024 bytes.
+fn shortened(message: &str) -> String {
+    const LIMIT: usize = 1_000;
+    if message.len() <= LIMIT {
+        return message.to_owned();
+    }
+    let end = (0..=LIMIT).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+    format!("{} ...", &message[..end])
+}
+
+/// Turns one refusal into success: what was asked for holds already.
+fn tolerate<T>(answer: Result<T, kube::Error>, tolerated: u16) -> Result<Option<T>, kube::Error> {
+    match answer {
+        Err(error) if code(&error) == Some(tolerated) => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+/// What a step is about.
+struct Target {
+    verb: &'static str,
+    kind: &'static str,
+    id: Option<ObjectId>,
+}
+
+impl Target {
+    fn of(step: &Step) -> Self {
+        let (verb, id) = match step {
+            Step::Apply { id, .. } => ("apply", id.clone()),
+            Step::Create { id, .. } => ("create", id.clone()),
+            Step::Delete { id } => ("delete", id.clone()),
+            Step::LabelNode { node, .. } => ("label", ObjectId::cluster(Kind::Node, node)),
+            Step::SetFinalizers { id, .. } => ("set finalizers of", id.clone()),
+            Step::PatchStatus { name, .. } => {
+                ("write the status of", ObjectId::cluster(Kind::KataConfig, name))
+            }
+            Step::Emit(_) => return Self { verb: "create", kind: "Event", id: None },
+        };
+        Self { verb, kind: id.kind.name(), id: Some(id) }
+    }
+
+    fn object(&self) -> String {
+        self.id.as_ref().map_or_else(|| self.kind.to_owned(), ToString::to_string)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        let message = "\u{e9}".repeat(600);
+        let short = shortened(&message);
+        assert!(short.len() <= 1_024 && short.ends_with(" ..."), "{}", short.len());
+        assert_eq!(shortened("short"), "short");
+    }
+
+    #[test]
+    fn a_refusal_that_says_it_is_done_is_success() {
+        let refusal = |code| {
+            let status = kube::core::Status { code, ..kube::core::Status::default() };
+            Err::<(), _>(kube::Error::Api(Box::new(status)))
+        };
+        assert!(tolerate(refusal(404), 404).unwrap().is_none());
+        assert!(tolerate(refusal(403), 404).is_err());
+    }
+}

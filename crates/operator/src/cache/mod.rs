@@ -1,0 +1,270 @@
+//! What the watches know, and a snapshot of it for the engine.
+
+pub mod project;
+mod table;
+mod watch;
+pub mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use kube::api::DynamicObject;
+use osc_api::names;
+use osc_engine::observed::Pods;
+use osc_engine::{Capabilities, KataConfigView, Kind, NodeView, ObjectId, Observed, PodView, PoolView};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use table::Table;
+pub use watch::Watches;
+pub(crate) use watch::api;
+
+/// Shared knowledge about the cluster. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Cache {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+}
+
+/// One watch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WatchKey {
+    /// Which optional APIs there are.
+    CustomResourceDefinitions,
+    /// All KataConfigs.
+    KataConfigs,
+    /// All nodes.
+    Nodes,
+    /// All machine config pools.
+    Pools,
+    /// Pods that have not ended.
+    Pods,
+    /// One object, by name.
+    Object(ObjectId),
+}
+
+impl WatchKey {
+    /// The kind that is watched.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::CustomResourceDefinitions => "CustomResourceDefinition",
+            Self::KataConfigs => "KataConfig",
+            Self::Nodes => "Node",
+            Self::Pools => "MachineConfigPool",
+            Self::Pods => "Pod",
+            Self::Object(id) => id.kind.name(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    crds: Table<String, ()>,
+    kata_configs: Table<String, Arc<KataConfigView>>,
+    nodes: Table<String, Arc<NodeView>>,
+    pools: Table<String, Arc<PoolView>>,
+    pods: Table<(String, String), PodView>,
+    objects: BTreeMap<ObjectId, Table<ObjectId, Arc<Value>>>,
+    rendered: BTreeMap<String, BTreeSet<String>>,
+    /// The watches that run, each with the error that keeps it from knowing anything.
+    watches: BTreeMap<WatchKey, Option<String>>,
+}
+
+/// Definitions of the optional APIs.
+const MACHINE_CONFIGS: &str = "machineconfigs.machineconfiguration.openshift.io";
+const POOLS: &str = "machineconfigpools.machineconfiguration.openshift.io";
+const CONTAINER_RUNTIME_CONFIGS: &str = "containerruntimeconfigs.machineconfiguration.openshift.io";
+const SCCS: &str = "securitycontextconstraints.security.openshift.io";
+const CLUSTER_VERSIONS: &str = "clusterversions.config.openshift.io";
+
+impl State {
+    fn has_crd(&self, name: &str) -> bool {
+        self.crds.get(&name.to_owned()).is_some()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            machine_config: self.has_crd(MACHINE_CONFIGS) && self.has_crd(POOLS),
+            container_runtime_config: self.has_crd(CONTAINER_RUNTIME_CONFIGS),
+            scc: self.has_crd(SCCS),
+            openshift: self.has_crd(CLUSTER_VERSIONS),
+        }
+    }
+
+    fn synced(&self, key: &WatchKey) -> bool {
+        match key {
+            WatchKey::CustomResourceDefinitions => self.crds.synced(),
+            WatchKey::KataConfigs => self.kata_configs.synced(),
+            WatchKey::Nodes => self.nodes.synced(),
+            WatchKey::Pools => self.pools.synced(),
+            WatchKey::Pods => self.pods.synced(),
+            WatchKey::Object(id) => self.objects.get(id).is_some_and(Table::synced),
+        }
+    }
+
+    /// Watches, other than that of pods, that know nothing yet and have not said why.
+    fn missing(&self) -> Vec<&'static str> {
+        let missing = |(key, error): &(&WatchKey, &Option<String>)| {
+            **key != WatchKey::Pods && error.is_none() && !self.synced(key)
+        };
+        self.watches.iter().filter(missing).map(|(key, _)| key.kind()).collect()
+    }
+
+    fn pods(&self) -> Pods {
+        match self.watches.get(&WatchKey::Pods) {
+            Some(Some(error)) => Pods::Unreadable(error.clone()),
+            Some(None) if self.pods.synced() => {
+                Pods::Known(self.pods.iter().map(|(_, pod)| pod.clone()).collect())
+            }
+            _ => Pods::Unknown,
+        }
+    }
+}
+
+/// Why there is no snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotReady {
+    /// The API server has not answered some first lists: of these kinds.
+    Syncing(Vec<&'static str>),
+    /// The definition of KataConfig is not installed.
+    KataConfigCrdMissing,
+}
+
+impl std::fmt::Display for NotReady {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Syncing(kinds) => write!(f, "waiting for the API server to list {}", kinds.join(", ")),
+            Self::KataConfigCrdMissing => write!(
+                f,
+                "CustomResourceDefinition {} is missing: install it with kubectl apply -k deploy/",
+                names::KATACONFIG_CRD
+            ),
+        }
+    }
+}
+
+impl Cache {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A thread that panicked while holding the lock left complete values behind: each change is one insertion.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something changed since the last call; changes in between count as one.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn notify(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Whether a snapshot could be taken.
+    pub fn readiness(&self) -> Result<(), NotReady> {
+        let state = self.lock();
+        if !state.crds.synced() {
+            return Err(NotReady::Syncing(vec![WatchKey::CustomResourceDefinitions.kind()]));
+        }
+        if !state.has_crd(names::KATACONFIG_CRD) {
+            return Err(NotReady::KataConfigCrdMissing);
+        }
+        let missing = state.missing();
+        // The watches of optional kinds start once the definitions are known.
+        if !state.watches.contains_key(&WatchKey::KataConfigs) || !missing.is_empty() {
+            return Err(NotReady::Syncing(missing));
+        }
+        Ok(())
+    }
+
+    /// The cluster as it is known now.
+    pub fn observe(&self, now: Timestamp) -> Result<Observed, NotReady> {
+        self.readiness()?;
+        let state = self.lock();
+        let unreadable = state
+            .watches
+            .iter()
+            .filter(|(key, _)| **key != WatchKey::Pods)
+            .filter_map(|(key, error)| Some((key.kind(), error.clone()?)))
+            .collect();
+        let objects = state.objects.values().flat_map(Table::iter);
+        Ok(Observed {
+            now,
+            capabilities: state.capabilities(),
+            unreadable,
+            kata_configs: state.kata_configs.iter().map(|(_, view)| view.clone()).collect(),
+            nodes: state.nodes.iter().map(|(_, view)| view.clone()).collect(),
+            pools: state.pools.iter().map(|(_, view)| view.clone()).collect(),
+            objects: objects.map(|(id, object)| (id.clone(), object.clone())).collect(),
+            rendered: state.rendered.clone(),
+            pods: state.pods(),
+        })
+    }
+
+    /// Takes in the answer to a write, so that the next pass does not decide on what was before it.
+    pub fn written(&self, id: &ObjectId, object: &DynamicObject, now: Timestamp) {
+        let mut state = self.lock();
+        let version = project::version(object.metadata.resource_version.as_deref());
+        match id.kind {
+            Kind::KataConfig => {
+                state.kata_configs.put(id.name.clone(), version, Arc::new(project::kata_config(object)));
+            }
+            Kind::Node => {
+                let Ok(node) = serde_json::to_value(object).and_then(serde_json::from_value::<wire::Node>)
+                else {
+                    return;
+                };
+                let before = state.nodes.get(&id.name).cloned();
+                let view = project::node(&node, before.as_deref(), now);
+                state.nodes.put(id.name.clone(), version, Arc::new(view));
+            }
+            Kind::MachineConfigPool => {
+                let Ok(pool) = serde_json::to_value(object).and_then(serde_json::from_value) else { return };
+                state.pools.put(id.name.clone(), version, Arc::new(project::pool(&pool)));
+            }
+            _ => {}
+        }
+        if let Some(table) = state.objects.get_mut(id) {
+            table.put(id.clone(), version, Arc::new(project::whole(id.kind, object)));
+        }
+    }
+
+    /// Rendered machine configs among `names` whose extensions are not known yet.
+    pub fn unknown_rendered(&self, names: &BTreeSet<String>) -> Vec<String> {
+        let state = self.lock();
+        names.iter().filter(|name| !state.rendered.contains_key(*name)).cloned().collect()
+    }
+
+    /// Remembers the extensions of a rendered machine config. Rendered machine configs never change.
+    pub fn rendered(&self, name: String, extensions: BTreeSet<String>) {
+        self.lock().rendered.insert(name, extensions);
+    }
+
+    /// The version that a KataConfig was last seen with.
+    pub fn kata_config(&self, name: &str) -> Option<Arc<KataConfigView>> {
+        self.lock().kata_configs.get(&name.to_owned()).cloned()
+    }
+}
+
+/// Objects that are watched one by one, with the definition that must exist for it; none for built-in kinds.
+fn single_objects(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
+    let cluster = ObjectId::cluster;
+    let namespaced = ObjectId::namespaced;
+    vec![
+        (cluster(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS), None),
+        (cluster(Kind::Namespace, namespace), Some(CLUSTER_VERSIONS)),
+        (namespaced(Kind::DaemonSet, namespace, names::MONITOR), None),
+        (namespaced(Kind::ConfigMap, namespace, names::DASHBOARD_CONFIG_MAP), Some(CLUSTER_VERSIONS)),
+        (
+            namespaced(Kind::ConfigMap, names::DASHBOARD_NAMESPACE, names::DASHBOARD_CONFIG_MAP),
+            Some(CLUSTER_VERSIONS),
+        ),
+        (cluster(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG), Some(MACHINE_CONFIGS)),
+        (cluster(Kind::MachineConfigPool, names::KATA_POOL), Some(POOLS)),
+        (
+            cluster(Kind::ContainerRuntimeConfig, names::CONTAINER_RUNTIME_CONFIG),
+            Some(CONTAINER_RUNTIME_CONFIGS),
+        ),
+        (cluster(Kind::SecurityContextConstraints, names::MONITOR_SCC), Some(SCCS)),
+        (cluster(Kind::ClusterVersion, names::CLUSTER_VERSION), Some(CLUSTER_VERSIONS)),
+    ]
+}

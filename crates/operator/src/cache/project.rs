@@ -1,0 +1,208 @@
+//! From API objects to what the engine reads. What is not readable becomes words, never a panic.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::DynamicObject;
+use osc_api::openshift::MachineConfigPool;
+use osc_api::{KataConfigSpec, KataConfigStatus, names};
+use osc_engine::{KataConfigView, Kind, NodeView, PodView, PoolView};
+use serde_json::{Value, json};
+
+use super::wire;
+
+/// The version of an object, as a number: API servers count it up.
+pub fn version(resource_version: Option<&str>) -> u64 {
+    resource_version.and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
+}
+
+/// A KataConfig. A specification or status of the wrong shape is told, not dropped.
+pub fn kata_config(object: &DynamicObject) -> KataConfigView {
+    let spec = match &object.data["spec"] {
+        Value::Null => Ok(KataConfigSpec::default()),
+        spec => serde_json::from_value(spec.clone()).map_err(|error| error.to_string()),
+    };
+    let status: Option<KataConfigStatus> =
+        serde_json::from_value(object.data["status"].clone()).unwrap_or_default();
+    KataConfigView {
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        resource_version: object.resource_version().unwrap_or_default(),
+        created: object.creation_timestamp().map(|time| time.0),
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        finalizers: object.finalizers().to_vec(),
+        spec,
+        status: status.unwrap_or_default(),
+    }
+}
+
+/// A node. `before`: what was known of it, for the time of its last change.
+pub fn node(node: &wire::Node, before: Option<&NodeView>, now: Timestamp) -> NodeView {
+    let annotation = |key: &str| node.annotations().get(key).cloned();
+    let ready = |condition: &k8s_openapi::api::core::v1::NodeCondition| {
+        condition.type_ == "Ready" && condition.status == "True"
+    };
+    let mut view = NodeView {
+        name: node.name_any(),
+        labels: node.labels().clone(),
+        mco_state: annotation(names::MCO_STATE),
+        current_config: annotation(names::MCO_CURRENT_CONFIG),
+        desired_config: annotation(names::MCO_DESIRED_CONFIG),
+        mco_reason: annotation(names::MCO_REASON),
+        unschedulable: node.spec.unschedulable,
+        ready: node.status.conditions.iter().any(ready),
+        changed_at: now,
+    };
+    if let Some(before) = before {
+        let labels = std::mem::take(&mut view.labels);
+        view.changed_at = before.changed_at;
+        // Labels apart: they change for reasons that have nothing to do with a rollout.
+        let same = NodeView { labels: before.labels.clone(), ..view.clone() } == *before;
+        view.labels = labels;
+        if !same {
+            view.changed_at = now;
+        }
+    }
+    view
+}
+
+/// A machine config pool.
+pub fn pool(pool: &MachineConfigPool) -> PoolView {
+    let status = pool.status.clone().unwrap_or_default();
+    let configuration = pool.spec.configuration.clone().unwrap_or_default();
+    let mut degraded: Vec<String> = Vec::new();
+    for condition in &status.conditions {
+        let relevant = matches!(condition.type_.as_str(), "Degraded" | "NodeDegraded" | "RenderDegraded");
+        let message = condition.message.trim();
+        if relevant
+            && condition.status == "True"
+            && !message.is_empty()
+            && !degraded.iter().any(|told| told == message)
+        {
+            degraded.push(message.to_owned());
+        }
+    }
+    PoolView {
+        name: pool.name_any(),
+        node_selector: pool.spec.node_selector.clone(),
+        paused: pool.spec.paused.unwrap_or_default(),
+        target: configuration.name.filter(|name| !name.is_empty()),
+        sources: configuration.source.into_iter().flatten().filter_map(|source| source.name).collect(),
+        updating: status.is_true("Updating"),
+        degraded,
+        machine_count: status.machine_count,
+    }
+}
+
+/// An object of which the engine reads the whole: all but what others write all the time.
+pub fn whole(kind: Kind, object: &DynamicObject) -> Value {
+    let metadata = &object.metadata;
+    let mut whole = object.data.clone();
+    let status = whole.as_object_mut().and_then(|whole| whole.remove("status"));
+    if kind == Kind::ClusterVersion
+        && let Some(status) = status
+    {
+        whole["status"] = json!({"desired": {"image": status["desired"]["image"]}});
+    }
+    if !whole.is_object() {
+        whole = json!({});
+    }
+    whole["metadata"] = json!({
+        "name": metadata.name,
+        "namespace": metadata.namespace,
+        "labels": metadata.labels,
+        "ownerReferences": metadata.owner_references,
+        "finalizers": metadata.finalizers,
+        "deletionTimestamp": metadata.deletion_timestamp,
+    });
+    // Needed for the one kind whose finalizers we set; elsewhere it would make news of every heartbeat.
+    if kind == Kind::RuntimeClass {
+        whole["metadata"]["resourceVersion"] = json!(metadata.resource_version);
+    }
+    if let Some(types) = &object.types {
+        whole["apiVersion"] = json!(types.api_version);
+        whole["kind"] = json!(types.kind);
+    } else {
+        whole["apiVersion"] = json!(kind.api_version());
+        whole["kind"] = json!(kind.name());
+    }
+    whole
+}
+
+/// A pod, if it has a runtime class.
+pub fn pod(pod: &wire::Pod) -> Option<PodView> {
+    Some(PodView {
+        namespace: pod.namespace().unwrap_or_default(),
+        name: pod.name_any(),
+        runtime_class: pod.spec.runtime_class_name.clone()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dynamic(value: Value) -> DynamicObject {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_spec_of_the_wrong_shape_becomes_words() {
+        let view = kata_config(&dynamic(json!({
+            "apiVersion": "kataconfiguration.openshift.io/v1", "kind": "KataConfig",
+            "metadata": {"name": "k"}, "spec": {"checkNodeEligibility": "perhaps"}
+        })));
+        let error = view.spec.unwrap_err();
+        assert!(error.contains("perhaps") && error.contains("boolean"), "{error}");
+    }
+
+    #[test]
+    fn a_status_of_an_old_release_is_read_as_far_as_it_goes() {
+        let view = kata_config(&dynamic(json!({
+            "apiVersion": "kataconfiguration.openshift.io/v1", "kind": "KataConfig", "metadata": {"name": "k"},
+            "spec": null, "status": {"runtimeClass": "kata", "totalNodesCount": 3, "runtimeClasses": ["kata"]}
+        })));
+        assert_eq!(
+            (view.status.runtime_classes, view.spec),
+            (vec!["kata".to_owned()], Ok(KataConfigSpec::default()))
+        );
+    }
+
+    fn wire_node(state: &str, heartbeat: &str, labels: Value) -> wire::Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": "w0", "labels": labels, "annotations": {names::MCO_STATE: state}},
+            "status": {"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": heartbeat}],
+                       "images": [{"names": ["x"], "sizeBytes": 1}]}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_heartbeat_does_not_change_a_node_and_a_state_does() {
+        let (then, now) = (Timestamp::from_second(10).unwrap(), Timestamp::from_second(20).unwrap());
+        let first = node(&wire_node("Done", "2026-01-01T00:00:00Z", json!({})), None, then);
+        let beat = node(&wire_node("Done", "2026-01-01T00:01:00Z", json!({})), Some(&first), now);
+        assert_eq!(beat, first);
+        let labelled = node(&wire_node("Done", "2026-01-01T00:01:00Z", json!({"a": "b"})), Some(&first), now);
+        assert_eq!((labelled.changed_at, labelled.labels.len()), (then, 1));
+        let working = node(&wire_node("Working", "2026-01-01T00:01:00Z", json!({})), Some(&first), now);
+        assert_eq!(working.changed_at, now);
+    }
+
+    #[test]
+    fn a_pool_tells_each_degradation_once() {
+        let pool_object: MachineConfigPool = serde_json::from_value(json!({
+            "metadata": {"name": "worker"},
+            "spec": {"configuration": {"name": "", "source": [{"name": "00-worker"}]}},
+            "status": {"conditions": [
+                {"type": "NodeDegraded", "status": "True", "message": "node w0"},
+                {"type": "Degraded", "status": "True", "message": "node w0"},
+                {"type": "RenderDegraded", "status": "False", "message": "no"},
+                {"type": "Updating", "status": "True"}
+            ]}
+        }))
+        .unwrap();
+        let view = pool(&pool_object);
+        assert_eq!((view.degraded, view.target, view.updating), (vec!["node w0".to_owned()], None, true));
+        assert!(view.sources.contains("00-worker"));
+    }
+}

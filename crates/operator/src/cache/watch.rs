@@ -1,0 +1,316 @@
+//! The watches: which ones are to run, and what they put into the cache.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::StreamExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use osc_api::names;
+use osc_api::openshift::MachineConfigPool;
+use osc_engine::{Kind, ObjectId};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinHandle;
+
+use super::table::Table;
+use super::{Cache, State, WatchKey, project, single_objects, wire};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+
+/// The watches that run.
+pub struct Watches {
+    context: Context,
+    namespace: String,
+    running: BTreeMap<WatchKey, Running>,
+}
+
+#[derive(Clone)]
+struct Context {
+    client: Client,
+    cache: Cache,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+}
+
+/// Ends the task when dropped.
+struct Running(JoinHandle<()>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The resource of a kind.
+pub(crate) fn resource(kind: Kind) -> ApiResource {
+    let kind_name = GroupVersionKind::gvk(kind.group(), kind.version(), kind.name());
+    ApiResource::from_gvk_with_plural(&kind_name, kind.plural())
+}
+
+/// The client for one object's kind and namespace.
+pub(crate) fn api(client: Client, id: &ObjectId) -> Api<DynamicObject> {
+    let resource = resource(id.kind);
+    match &id.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    }
+}
+
+impl Watches {
+    /// No watch runs yet.
+    pub fn new(
+        client: Client,
+        cache: Cache,
+        namespace: String,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Self {
+        let context = Context { client, cache, clock, metrics };
+        Self { context, namespace, running: BTreeMap::new() }
+    }
+
+    /// Starts and ends watches so that those run that the cluster's APIs allow and the work needs.
+    pub fn adjust(&mut self, pods_needed: bool) {
+        let wanted = self.wanted(pods_needed);
+        self.running.retain(|key, _| wanted.contains(key));
+        self.context.cache.forget_except(&wanted);
+        for key in wanted {
+            if !self.running.contains_key(&key) {
+                self.context.cache.lock().watches.insert(key.clone(), None);
+                let task = Running(tokio::spawn(self.context.clone().watch(key.clone())));
+                self.running.insert(key, task);
+            }
+        }
+    }
+
+    fn wanted(&self, pods_needed: bool) -> Vec<WatchKey> {
+        let state = self.context.cache.lock();
+        let mut wanted = vec![WatchKey::CustomResourceDefinitions];
+        if !state.has_crd(names::KATACONFIG_CRD) {
+            return wanted;
+        }
+        wanted.extend([WatchKey::KataConfigs, WatchKey::Nodes]);
+        if state.capabilities().machine_config {
+            wanted.push(WatchKey::Pools);
+        }
+        if pods_needed {
+            wanted.push(WatchKey::Pods);
+        }
+        let served = single_objects(&self.namespace)
+            .into_iter()
+            .filter(|(_, crd)| crd.is_none_or(|crd| state.has_crd(crd)));
+        wanted.extend(served.map(|(id, _)| WatchKey::Object(id)));
+        wanted
+    }
+}
+
+impl Cache {
+    /// Drops what ended watches knew: it is not known any more.
+    fn forget_except(&self, wanted: &[WatchKey]) {
+        let mut state = self.lock();
+        let ended: Vec<WatchKey> =
+            state.watches.keys().filter(|key| !wanted.contains(key)).cloned().collect();
+        for key in ended {
+            state.watches.remove(&key);
+            match &key {
+                WatchKey::CustomResourceDefinitions => state.crds = Table::default(),
+                WatchKey::KataConfigs => state.kata_configs = Table::default(),
+                WatchKey::Nodes => state.nodes = Table::default(),
+                WatchKey::Pools => state.pools = Table::default(),
+                WatchKey::Pods => state.pods = Table::default(),
+                WatchKey::Object(id) => {
+                    state.objects.remove(id);
+                }
+            }
+        }
+    }
+}
+
+/// How one watch becomes entries of a table.
+struct Route<K, I, V> {
+    table: for<'a> fn(&'a mut State, &WatchKey) -> Option<&'a mut Table<I, V>>,
+    key: fn(&K, &WatchKey) -> I,
+    value: fn(&K, &WatchKey, Option<&V>, &dyn Clock) -> Option<V>,
+}
+
+impl Context {
+    async fn watch(self, key: WatchKey) {
+        let all = watcher::Config::default();
+        match &key {
+            WatchKey::CustomResourceDefinitions => self.watch_definitions(&key).await,
+            WatchKey::KataConfigs => {
+                let api = Api::all_with(self.client.clone(), &resource(Kind::KataConfig));
+                let route = Route {
+                    table: |state, _| Some(&mut state.kata_configs),
+                    key: |object: &DynamicObject, _| object.name_any(),
+                    value: |object, _, _, _| Some(Arc::new(project::kata_config(object))),
+                };
+                self.follow(&key, || watcher(api.clone(), all.clone()), route).await;
+            }
+            WatchKey::Nodes => {
+                let api: Api<wire::Node> = Api::all(self.client.clone());
+                let route = Route {
+                    table: |state, _| Some(&mut state.nodes),
+                    key: |node: &wire::Node, _| node.name_any(),
+                    value: |node, _, before, clock| {
+                        Some(Arc::new(project::node(node, before.map(AsRef::as_ref), clock.now())))
+                    },
+                };
+                self.follow(&key, || watcher(api.clone(), all.clone()), route).await;
+            }
+            WatchKey::Pools => {
+                let api: Api<MachineConfigPool> = Api::all(self.client.clone());
+                let route = Route {
+                    table: |state, _| Some(&mut state.pools),
+                    key: |pool: &MachineConfigPool, _| pool.name_any(),
+                    value: |pool, _, _, _| Some(Arc::new(project::pool(pool))),
+                };
+                self.follow(&key, || watcher(api.clone(), all.clone()), route).await;
+            }
+            WatchKey::Pods => self.watch_pods(&key).await,
+            WatchKey::Object(id) => self.watch_object(&key, id).await,
+        }
+    }
+
+    async fn watch_definitions(&self, key: &WatchKey) {
+        let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(self.client.clone());
+        let route = Route {
+            table: |state, _| Some(&mut state.crds),
+            key: |definition: &PartialObjectMeta<CustomResourceDefinition>, _| definition.name_any(),
+            value: |_, _, _, _| Some(()),
+        };
+        self.follow(key, || watcher(api.clone(), watcher::Config::default()), route).await;
+    }
+
+    /// The server leaves out the pods that ended; those without a runtime class are dropped here.
+    async fn watch_pods(&self, key: &WatchKey) {
+        let api: Api<wire::Pod> = Api::all(self.client.clone());
+        let config = watcher::Config::default().fields("status.phase!=Succeeded,status.phase!=Failed");
+        let route = Route {
+            table: |state, _| Some(&mut state.pods),
+            key: |pod: &wire::Pod, _| (pod.namespace().unwrap_or_default(), pod.name_any()),
+            value: |pod, _, _, _| project::pod(pod),
+        };
+        self.follow(key, || watcher(api.clone(), config.clone()), route).await;
+    }
+
+    async fn watch_object(&self, key: &WatchKey, id: &ObjectId) {
+        let api = api(self.client.clone(), id);
+        let config = watcher::Config::default().fields(&format!("metadata.name={}", id.name));
+        self.cache.lock().objects.entry(id.clone()).or_default();
+        let route = Route {
+            table: |state, key| match key {
+                WatchKey::Object(id) => state.objects.get_mut(id),
+                _ => None,
+            },
+            key: |object: &DynamicObject, key| match key {
+                WatchKey::Object(id) => id.clone(),
+                _ => ObjectId::cluster(Kind::KataConfig, &object.name_any()),
+            },
+            value: |object, key, _, _| match key {
+                WatchKey::Object(id) => Some(Arc::new(project::whole(id.kind, object))),
+                _ => None,
+            },
+        };
+        self.follow(key, || watcher(api.clone(), config.clone()), route).await;
+    }
+
+    /// Feeds a table from a watch, for ever. Where reading is refused, says so and tries again from the start, ever
+    /// more slowly; other errors are retried by the watcher itself, and what was known stays.
+    async fn follow<K, S, I, V>(&self, key: &WatchKey, open: impl Fn() -> S, route: Route<K, I, V>)
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+        S: futures::Stream<Item = Result<Event<K>, watcher::Error>> + Send,
+        I: Ord + Clone,
+        V: PartialEq,
+    {
+        let backoff = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_secs(1))
+            .with_max_delay(Duration::from_mins(1));
+        let mut delays = backoff.without_max_times().with_jitter().build();
+        loop {
+            let mut stream = Box::pin(open().default_backoff());
+            while let Some(item) = stream.next().await {
+                match item {
+                    Ok(event) => {
+                        if matches!(event, Event::InitDone) {
+                            delays = backoff.without_max_times().with_jitter().build();
+                        }
+                        self.take(key, event, &route);
+                    }
+                    Err(error) => {
+                        self.metrics.watch_error(key.kind());
+                        tracing::warn!(kind = key.kind(), %error, "watch failed; trying again");
+                        if let Some(refusal) = refusal(&error) {
+                            self.cache.lock().watches.insert(key.clone(), Some(refusal));
+                            self.cache.notify();
+                            break;
+                        }
+                    }
+                }
+            }
+            tokio::time::sleep(delays.next().unwrap_or(Duration::from_mins(1))).await;
+        }
+    }
+
+    fn take<K, I, V>(&self, key: &WatchKey, event: Event<K>, route: &Route<K, I, V>)
+    where
+        K: Resource + ResourceExt,
+        I: Ord + Clone,
+        V: PartialEq,
+    {
+        let version = |object: &K| project::version(object.meta().resource_version.as_deref());
+        let mut state = self.cache.lock();
+        let mut recovered = false;
+        if matches!(event, Event::InitDone)
+            && let Some(error) = state.watches.get_mut(key)
+        {
+            recovered = error.take().is_some();
+        }
+        let Some(table) = (route.table)(&mut state, key) else { return };
+        let changed = match event {
+            Event::Init => {
+                table.begin();
+                false
+            }
+            Event::InitApply(object) => {
+                let id = (route.key)(&object, key);
+                if let Some(value) = (route.value)(&object, key, table.get(&id), self.clock.as_ref()) {
+                    table.receive(id, version(&object), value);
+                }
+                false
+            }
+            Event::InitDone => table.finish(),
+            Event::Apply(object) => {
+                let id = (route.key)(&object, key);
+                match (route.value)(&object, key, table.get(&id), self.clock.as_ref()) {
+                    Some(value) => table.put(id, version(&object), value),
+                    None => table.remove(&id, version(&object)),
+                }
+            }
+            Event::Delete(object) => table.remove(&(route.key)(&object, key), version(&object)),
+        };
+        drop(state);
+        if changed || recovered {
+            self.cache.notify();
+        }
+    }
+}
+
+/// The error in words, if it says that the kind cannot be read at all: no rights, or no such API.
+fn refusal(error: &watcher::Error) -> Option<String> {
+    let (watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause)) = error else {
+        return None;
+    };
+    match cause {
+        kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404) => Some(status.message.clone()),
+        _ => None,
+    }
+}

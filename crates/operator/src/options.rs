@@ -1,0 +1,120 @@
+//! What the person who runs the operator can set.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use clap::Args;
+use osc_api::names;
+use osc_engine::Settings;
+
+/// Flags and environment of the operator.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Namespace of the operator and of what it creates.
+    #[arg(long, env = "POD_NAMESPACE", default_value = names::OPERATOR_NAMESPACE)]
+    pub namespace: String,
+
+    /// Work only while holding the Lease, so that several operators do not get in each other's way.
+    #[arg(long)]
+    pub leader_elect: bool,
+
+    /// Name under which the Lease is held.
+    #[arg(long, env = "POD_NAME", default_value = "osc-operator", hide_default_value = true)]
+    pub identity: String,
+
+    /// Where /healthz, /readyz and /metrics are served; `0` serves nothing.
+    #[arg(long, default_value = "0.0.0.0:8080", value_parser = bind_address)]
+    pub metrics_bind_address: BindAddress,
+
+    /// Image of kata-monitor.
+    #[arg(long, env = "RELATED_IMAGE_KATA_MONITOR")]
+    pub monitor_image: Option<String>,
+
+    /// Extension to install instead of the one that the cluster's release names.
+    #[arg(long, env = "SANDBOXED_CONTAINERS_EXTENSION")]
+    pub extension: Option<String>,
+}
+
+/// An address to listen on, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BindAddress(pub Option<SocketAddr>);
+
+/// Accepts `host:port`, `:port` (as the Go operator does) and `0`.
+fn bind_address(text: &str) -> Result<BindAddress, String> {
+    if text == "0" {
+        return Ok(BindAddress(None));
+    }
+    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    full.parse().map(|address| BindAddress(Some(address))).map_err(|_| {
+        format!("{text:?} is no address to listen on; write IP:PORT (for instance 0.0.0.0:8080), :PORT, or 0 for none")
+    })
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            namespace: names::OPERATOR_NAMESPACE.to_owned(),
+            leader_elect: false,
+            identity: "osc-operator".to_owned(),
+            metrics_bind_address: BindAddress(None),
+            monitor_image: None,
+            extension: None,
+        }
+    }
+}
+
+impl Options {
+    /// The engine's settings. An empty variable counts as not set, as a manifest may leave it so.
+    pub fn settings(&self) -> Settings {
+        let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        Settings {
+            namespace: self.namespace.clone(),
+            monitor_image: set(&self.monitor_image),
+            extension: set(&self.extension),
+            host_is_rhcos: kernel_command_line_is_rhcos(Path::new("/proc/cmdline")),
+            ..Settings::default()
+        }
+    }
+}
+
+/// RHCOS boots from an ostree deployment below `ostree/rhcos`.
+fn kernel_command_line_is_rhcos(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|line| line.contains("ostree/rhcos"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("0", None)]
+    #[case(":8443", Some("0.0.0.0:8443"))]
+    #[case("127.0.0.1:0", Some("127.0.0.1:0"))]
+    fn addresses_are_read(#[case] text: &str, #[case] expected: Option<&str>) {
+        assert_eq!(bind_address(text).unwrap().0, expected.map(|address| address.parse().unwrap()));
+    }
+
+    #[test]
+    fn a_wrong_address_is_refused_with_the_right_forms() {
+        assert_eq!(
+            bind_address("localhost").unwrap_err(),
+            "\"localhost\" is no address to listen on; write IP:PORT (for instance 0.0.0.0:8080), :PORT, or 0 for none"
+        );
+    }
+
+    #[test]
+    fn an_empty_image_counts_as_none() {
+        let options = Options { monitor_image: Some(String::new()), ..Options::default() };
+        assert_eq!(options.settings().monitor_image, None);
+    }
+
+    #[test]
+    fn the_kernel_command_line_tells_rhcos() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("cmdline");
+        std::fs::write(&file, "BOOT_IMAGE=(hd0,gpt3)/ostree/rhcos-1/vmlinuz root=UUID=1").unwrap();
+        assert!(kernel_command_line_is_rhcos(&file));
+        assert!(!kernel_command_line_is_rhcos(&directory.path().join("none")));
+    }
+}

@@ -1,0 +1,182 @@
+//! One loop: wait for news, look, decide, apply.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use jiff::Timestamp;
+use kube::{Api, Client};
+use osc_api::openshift::MachineConfig;
+use osc_engine::{Plan, Settings, decide, layout, uninstall};
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::Applier;
+use crate::cache::{Cache, NotReady, Watches};
+use crate::clock::Clock;
+use crate::leader::Leadership;
+use crate::metrics::Metrics;
+
+/// Everything that a pass needs.
+pub struct Reconciler {
+    /// The API server.
+    pub client: Client,
+    /// What is known.
+    pub cache: Cache,
+    /// What makes it known.
+    pub watches: Watches,
+    /// What writes.
+    pub applier: Applier,
+    /// What was chosen at installation.
+    pub settings: Settings,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is told to Prometheus.
+    pub metrics: Metrics,
+}
+
+/// What a pass leaves behind.
+#[derive(Debug)]
+enum Outcome {
+    /// Nothing to do before the next news, or before that time.
+    Done(Option<Timestamp>),
+    /// To be tried again, without hurry.
+    Failed,
+    /// Somebody else was faster; to be tried again soon.
+    Conflict,
+}
+
+/// How soon to look again after somebody else was faster: their change is on its way to the cache.
+const AFTER_CONFLICT: Duration = Duration::from_millis(100);
+
+impl Reconciler {
+    /// Works until cancelled; then gives the Lease back.
+    pub async fn run(mut self, mut leadership: Leadership, cancel: CancellationToken) {
+        let mut delays = retries();
+        let mut told = None;
+        let mut next = Outcome::Done(None);
+        self.watches.adjust(false);
+        loop {
+            let pause = self.pause(&next, &mut delays);
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                () = self.cache.changed() => {}
+                () = leadership.changed() => {}
+                () = sleep(pause) => {}
+            }
+            self.metrics.queued(true);
+            self.metrics.leading(leadership.leads());
+            next = self.pass(&leadership, &mut told, &cancel).await;
+            self.metrics.queued(false);
+        }
+        leadership.release().await;
+    }
+
+    fn pause(&self, outcome: &Outcome, delays: &mut ExponentialBackoff) -> Option<Duration> {
+        match outcome {
+            Outcome::Done(wake_at) => {
+                *delays = retries();
+                wake_at.map(|at| self.clock.real_duration(at.duration_since(self.clock.now())))
+            }
+            Outcome::Conflict => Some(AFTER_CONFLICT),
+            Outcome::Failed => Some(delays.next().unwrap_or(MAX_RETRY)),
+        }
+    }
+
+    async fn pass(
+        &mut self,
+        leadership: &Leadership,
+        told: &mut Option<NotReady>,
+        cancel: &CancellationToken,
+    ) -> Outcome {
+        let started = Instant::now();
+        let mut observed = match self.cache.observe(self.clock.now()) {
+            Ok(observed) => observed,
+            Err(reason) => {
+                self.watches.adjust(false);
+                if told.as_ref() != Some(&reason) {
+                    tracing::info!(%reason, "not ready");
+                    *told = Some(reason);
+                }
+                return Outcome::Done(None);
+            }
+        };
+        if told.take().is_some() {
+            tracing::info!("ready");
+        }
+        self.watches.adjust(uninstall::pods_needed(&observed));
+        self.metrics.observed(&observed);
+        if !leadership.leads() {
+            return Outcome::Done(None);
+        }
+        let needed = layout::rendered_needed(&observed);
+        if let Err(error) = self.read_rendered(&needed).await {
+            tracing::warn!(%error, "cannot read rendered machine configs; trying again");
+            self.metrics.failed("rendered");
+            return Outcome::Failed;
+        }
+        if !needed.is_empty() {
+            match self.cache.observe(self.clock.now()) {
+                Ok(newer) => observed = newer,
+                Err(_) => return Outcome::Done(None),
+            }
+        }
+        let plan = decide(&observed, &self.settings);
+        let outcome = self.carry_out(&plan, leadership, cancel).await;
+        let result = match outcome {
+            Outcome::Done(_) => "success",
+            Outcome::Conflict => "conflict",
+            Outcome::Failed => "error",
+        };
+        self.metrics.reconciled(result, started.elapsed());
+        outcome
+    }
+
+    async fn carry_out(&self, plan: &Plan, leadership: &Leadership, cancel: &CancellationToken) -> Outcome {
+        for step in &plan.steps {
+            if cancel.is_cancelled() || !leadership.leads() {
+                return Outcome::Done(None);
+            }
+            if let Err(error) = self.applier.step(step).await {
+                self.metrics.failed(error.category());
+                if error.is_conflict() {
+                    tracing::info!(%error, "somebody else was faster; looking again");
+                    return Outcome::Conflict;
+                }
+                tracing::warn!(%error, "step failed; trying again");
+                return Outcome::Failed;
+            }
+        }
+        Outcome::Done(plan.wake_at)
+    }
+
+    /// Reads the extensions of rendered machine configs, each once: they never change.
+    async fn read_rendered(&self, needed: &BTreeSet<String>) -> Result<(), kube::Error> {
+        let api: Api<MachineConfig> = Api::all(self.client.clone());
+        for name in self.cache.unknown_rendered(needed) {
+            if let Some(rendered) = api.get_opt(&name).await? {
+                self.cache.rendered(name, rendered.spec.extensions.unwrap_or_default().into_iter().collect());
+            }
+        }
+        Ok(())
+    }
+}
+
+const MAX_RETRY: Duration = Duration::from_mins(1);
+
+fn retries() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(MAX_RETRY)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+async fn sleep(pause: Option<Duration>) {
+    match pause {
+        Some(pause) => tokio::time::sleep(pause).await,
+        None => std::future::pending().await,
+    }
+}

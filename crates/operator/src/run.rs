@@ -1,0 +1,80 @@
+//! Puts the operator together.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kube::Client;
+use kube_lease_manager::LeaseManagerError;
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::Applier;
+use crate::cache::{Cache, Watches};
+use crate::clock::Clock;
+use crate::health;
+use crate::leader::Leadership;
+use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::reconcile::Reconciler;
+
+/// Why the operator could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address for health and metrics is taken or not ours.
+    #[error(
+        "cannot listen on {address} for health and metrics: {source}; choose another with --metrics-bind-address"
+    )]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The Lease could not be read or created.
+    #[error("cannot take part in leader election in namespace {namespace}: {source}")]
+    LeaderElection {
+        /// Namespace of the Lease.
+        namespace: String,
+        /// Why not.
+        source: Box<LeaseManagerError>,
+    },
+}
+
+/// Runs the operator until cancelled.
+pub async fn run(
+    client: Client,
+    options: Options,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    cancel: CancellationToken,
+) -> Result<(), Error> {
+    let cache = Cache::default();
+    if let Some(address) = options.metrics_bind_address.0 {
+        let listener = health::bind(address).await.map_err(|source| Error::Bind { address, source })?;
+        let server = health::serve(listener, cache.clone(), metrics.clone(), cancel.clone());
+        tokio::spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "serving health and metrics failed");
+            }
+        });
+    }
+    let leadership = if options.leader_elect {
+        tracing::info!(identity = options.identity, "waiting for the lease");
+        Leadership::elect(client.clone(), &options.namespace, &options.identity).await.map_err(|source| {
+            Error::LeaderElection { namespace: options.namespace.clone(), source: Box::new(source) }
+        })?
+    } else {
+        Leadership::alone()
+    };
+    let watches = Watches::new(
+        client.clone(),
+        cache.clone(),
+        options.namespace.clone(),
+        clock.clone(),
+        metrics.clone(),
+    );
+    let applier =
+        Applier::new(client.clone(), cache.clone(), clock.clone(), metrics.clone(), options.identity.clone());
+    let settings = options.settings();
+    Reconciler { client, cache, watches, applier, settings, clock, metrics }.run(leadership, cancel).await;
+    Ok(())
+}
