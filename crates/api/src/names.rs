@@ -49,6 +49,10 @@ pub const MCO_STATE: &str = "machineconfiguration.openshift.io/state";
 pub const MCO_CURRENT_CONFIG: &str = "machineconfiguration.openshift.io/currentConfig";
 /// Node annotation: the rendered machine config that the node is to run.
 pub const MCO_DESIRED_CONFIG: &str = "machineconfiguration.openshift.io/desiredConfig";
+/// Node annotation: what the daemon asks the drain controller for: `drain-<config>` or `uncordon-<config>`.
+pub const MCO_DESIRED_DRAIN: &str = "machineconfiguration.openshift.io/desiredDrain";
+/// Node annotation: what the drain controller has done of it.
+pub const MCO_LAST_APPLIED_DRAIN: &str = "machineconfiguration.openshift.io/lastAppliedDrain";
 /// Node annotation: why the node is degraded.
 pub const MCO_REASON: &str = "machineconfiguration.openshift.io/reason";
 

@@ -9,8 +9,10 @@
 //!   also run against a real API server.
 
 pub mod clock;
+pub mod cluster;
 pub mod object;
 pub mod server;
 pub mod sim;
 
 pub use clock::Clock;
+pub use cluster::{Cluster, ClusterConfig};

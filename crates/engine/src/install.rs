@@ -215,9 +215,6 @@ impl Install<'_> {
             return;
         }
         let (id, object) = desired::runtime_class_scheduling(&selector);
-        if class["scheduling"]["nodeSelector"] != selector {
-            self.plan.steps.push(Step::Apply { id: id.clone(), object });
-        }
         // Releases that created the class without the finalizer left it open to removal under running pods.
         let finalizers = finalizers_of(class);
         if class["metadata"]["deletionTimestamp"].is_null()
@@ -225,7 +222,12 @@ impl Install<'_> {
         {
             let finalizers =
                 finalizers.into_iter().chain([names::RUNTIME_CLASS_FINALIZER.to_owned()]).collect();
-            self.plan.steps.push(Step::SetFinalizers { id, resource_version: version_of(class), finalizers });
+            // First, since any other write would outdate the version.
+            let (id, resource_version) = (id.clone(), version_of(class));
+            self.plan.steps.push(Step::SetFinalizers { id, resource_version, finalizers });
+        }
+        if class["scheduling"]["nodeSelector"] != selector {
+            self.plan.steps.push(Step::Apply { id, object });
         }
     }
 

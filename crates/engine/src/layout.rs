@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use osc_api::names;
 
+use crate::nodes::is_of_kata_pool;
 use crate::object::Kind;
 use crate::observed::{NodeView, Observed};
 use crate::selector::Selector;
@@ -74,11 +75,18 @@ fn was_converged(observed: &Observed) -> bool {
             &nodes.installed,
             &nodes.installing,
             &nodes.waiting_to_install,
+            &nodes.failed_to_install,
             &nodes.uninstalling,
             &nodes.waiting_to_uninstall,
+            &nodes.failed_to_uninstall,
         ];
         let listed = |name: &String| lists.iter().any(|list| list.contains(name));
-        kata_config.deleting && observed.nodes.iter().any(|node| node.is_master() && listed(&node.name))
+        // One that somebody moved to `kata-oc` is listed, too, while it loses Kata: it tells nothing.
+        let of_kata_pool = |config: &Option<String>| config.as_deref().is_some_and(is_of_kata_pool);
+        let moved =
+            |node: &NodeView| of_kata_pool(&node.current_config) || of_kata_pool(&node.desired_config);
+        let tells = |node: &NodeView| node.is_master() && listed(&node.name) && !moved(node);
+        kata_config.deleting && observed.nodes.iter().any(|node| tells(node))
     })
 }
 

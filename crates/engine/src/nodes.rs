@@ -158,14 +158,17 @@ fn is_member(node: &NodeView, layout: Layout) -> bool {
 /// converged ones the rendered machine config itself tells.
 fn has_kata(observed: &Observed, layout: Layout, rendered: &str) -> bool {
     match layout {
-        Layout::Regular => rendered
-            .strip_prefix("rendered-")
-            .and_then(|rest| rest.rsplit_once('-'))
-            .is_some_and(|(pool, _)| pool == names::KATA_POOL),
+        Layout::Regular => is_of_kata_pool(rendered),
         Layout::Converged => observed.rendered.get(rendered).is_some_and(|extensions| {
             extensions.contains(names::EXTENSION_PRODUCT) || extensions.contains(names::EXTENSION_OKD)
         }),
     }
+}
+
+/// Whether a rendered machine config is one of the pool `kata-oc`.
+pub fn is_of_kata_pool(rendered: &str) -> bool {
+    let rest = rendered.strip_prefix("rendered-").and_then(|rest| rest.rsplit_once('-'));
+    rest.is_some_and(|(pool, _)| pool == names::KATA_POOL)
 }
 
 #[cfg(test)]

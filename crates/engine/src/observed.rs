@@ -122,6 +122,8 @@ pub struct NodeView {
     pub desired_config: Option<String>,
     /// MCO annotation `reason`.
     pub mco_reason: Option<String>,
+    /// Whether the Machine Config Operator wants the node drained and has not achieved it yet.
+    pub draining: bool,
     /// Whether the node is cordoned.
     pub unschedulable: bool,
     /// Whether the node is ready.

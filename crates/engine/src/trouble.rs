@@ -295,7 +295,7 @@ impl Phase {
 impl NodeView {
     /// What the node does, provided that it is being changed.
     pub fn phase(&self) -> Phase {
-        match (self.ready, self.unschedulable) {
+        match (self.ready, self.draining) {
             (false, _) => Phase::Rebooting,
             (true, true) => Phase::Draining,
             (true, false) => Phase::Applying,

@@ -85,6 +85,7 @@ impl<'a> Uninstall<'a> {
     fn run(&mut self) {
         let Some(let_go) = let_go(self.kata_config) else { return self.report_removed() };
         match &self.observed.pods {
+            _ if self.never_usable() => {}
             Pods::Unknown => return,
             Pods::Unreadable(error) => {
                 let ready = Ready::not("Blocked", "cannot tell whether pods use Kata; removal waits");
@@ -107,6 +108,13 @@ impl<'a> Uninstall<'a> {
         } else {
             self.report_uninstalling();
         }
+    }
+
+    /// No runtime class was ever made: no pod can use Kata, and waiting to hear of pods would only let the Machine
+    /// Config Operator begin with one more node.
+    fn never_usable(&self) -> bool {
+        self.kata_config.status.runtime_classes.is_empty()
+            && self.observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS).is_none()
     }
 
     /// Pods that use a class of this KataConfig. A class `kata` that somebody else made is none of our business.

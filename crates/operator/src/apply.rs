@@ -26,7 +26,7 @@ const EVENT_NAMESPACE: &str = "default";
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// The API server refused, or could not be reached.
-    #[error("failed to {verb} {object}: {source}")]
+    #[error("failed to {verb} {object}: {}", words(source))]
     Api {
         /// What was tried.
         verb: &'static str,
@@ -72,6 +72,25 @@ fn code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
+    }
+}
+
+/// What the API server said, without the debris around it.
+pub fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => {
+            let mut text = other.to_string();
+            let mut cause = std::error::Error::source(other);
+            while let Some(error) = cause {
+                let inner = error.to_string();
+                if !text.contains(&inner) {
+                    text = format!("{text}: {inner}");
+                }
+                cause = error.source();
+            }
+            text
+        }
     }
 }
 

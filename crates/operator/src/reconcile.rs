@@ -11,7 +11,7 @@ use osc_api::openshift::MachineConfig;
 use osc_engine::{Plan, Settings, decide, layout, uninstall};
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::Applier;
+use crate::apply::{Applier, words};
 use crate::cache::{Cache, NotReady, Watches};
 use crate::clock::Clock;
 use crate::leader::Leadership;
@@ -112,7 +112,7 @@ impl Reconciler {
         }
         let needed = layout::rendered_needed(&observed);
         if let Err(error) = self.read_rendered(&needed).await {
-            tracing::warn!(%error, "cannot read rendered machine configs; trying again");
+            tracing::warn!(error = words(&error), "cannot read rendered machine configs; trying again");
             self.metrics.failed("rendered");
             return Outcome::Failed;
         }

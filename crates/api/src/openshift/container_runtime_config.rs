@@ -4,7 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+use super::PoolCondition;
 
 /// Which pool, and which settings.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,5 +50,5 @@ pub struct ContainerRuntimeConfigStatus {
     pub observed_generation: Option<i64>,
     /// `Success` or `Failure`, as the Machine Config Operator writes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Value>,
+    pub conditions: Vec<PoolCondition>,
 }

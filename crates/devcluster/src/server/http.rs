@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -33,10 +34,11 @@ pub const STOP_BOUND: Duration = Duration::from_secs(1);
 /// Accepts connections until the server stops.
 pub async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
     let paused = state.faults.paused();
-    let connections = tokio_util::task::TaskTracker::new();
+    let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
             () = state.shutdown.cancelled() => break,
         };
         match accepted {
@@ -52,9 +54,8 @@ pub async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<
         }
     }
     drop(listener);
-    connections.close();
-    // Connections stop by themselves; whoever is still writing after this is cut by the end of the runtime.
-    let _ = tokio::time::timeout(STOP_BOUND, connections.wait()).await;
+    // Connections stop by themselves; whatever is still going on after this is cut when the set is dropped.
+    let _ = tokio::time::timeout(STOP_BOUND, async { while connections.join_next().await.is_some() {} }).await;
 }
 
 async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {

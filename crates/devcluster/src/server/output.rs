@@ -163,7 +163,7 @@ fn stream(call: &Call, events: EventStream, form: Form, include: Include) -> Res
         first = false;
         Ok(Frame::data(Bytes::from(line)))
     });
-    let mut response = Response::new(BodyExt::boxed_unsync(StreamBody::new(frames)));
+    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

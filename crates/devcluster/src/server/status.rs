@@ -184,20 +184,6 @@ impl ApiError {
         )
     }
 
-    /// 429 with a hint when to come back.
-    pub fn too_many_requests(message: impl Into<String>, retry_after: u32) -> Self {
-        let mut error = Self::new(429, "TooManyRequests", message);
-        error.retry_after = Some(retry_after);
-        error
-    }
-
-    /// 500.
-    pub fn internal(message: impl std::fmt::Display) -> Self {
-        let mut error = Self::new(500, "InternalError", format!("Internal error occurred: {message}"));
-        error.details = json!({ "causes": [{ "message": message.to_string() }] });
-        error
-    }
-
     /// 422 with one or more causes.
     pub fn invalid(resource: &Resource, name: &str, causes: &[Cause]) -> Self {
         Self::invalid_kind(&resource.group, &resource.kind, name, causes)

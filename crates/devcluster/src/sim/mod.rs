@@ -67,7 +67,7 @@ pub async fn run(client: Client, options: SimOptions, cancel: CancellationToken)
     let world = Arc::new(World::new(client, options));
     let mut tasks = JoinSet::new();
     let shared = world.clone();
-    tasks.spawn(async move { shared.watch().await });
+    tasks.spawn(async move { Box::pin(shared.watch()).await });
     tokio::select! {
         () = cancel.cancelled() => {}
         () = world.wait_synced() => spawn_controllers(&world, &cancel, &mut tasks),

@@ -123,7 +123,8 @@ mod tests {
             let time = timing.reboot_of(7, &node, 1.0);
             assert!(time >= timing.reboot.mul_f64(0.8) && time <= timing.reboot.mul_f64(1.2), "{time:?}");
             assert_eq!(time, timing.reboot_of(7, &node, 1.0));
-            assert_eq!(time.mul_f64(3.0), timing.reboot_of(7, &node, 3.0));
+            let slow = timing.reboot_of(7, &node, 3.0);
+            assert!(slow.abs_diff(time * 3) < Duration::from_micros(1), "{slow:?}");
             seen.insert(time);
         }
         assert!(seen.len() > 90);

@@ -23,9 +23,12 @@ pub fn matches_node(spec: &PodSpec, node: &Node) -> bool {
     let labels = node.metadata.labels.as_ref().unwrap_or(&empty);
     let selector = spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
-    let required = affinity.and_then(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
+    let required =
+        affinity.and_then(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
     let name = node.metadata.name.as_deref().unwrap_or_default();
-    selector && required.is_none_or(|any| any.node_selector_terms.iter().any(|term| term_matches(term, labels, name)))
+    selector
+        && required
+            .is_none_or(|any| any.node_selector_terms.iter().any(|term| term_matches(term, labels, name)))
 }
 
 fn term_matches(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: &str) -> bool {
@@ -33,7 +36,9 @@ fn term_matches(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name
     let fields = term.match_fields.as_deref().unwrap_or_default();
     // A term without any requirement matches nothing.
     (!expressions.is_empty() || !fields.is_empty())
-        && expressions.iter().all(|wanted| requirement_holds(wanted, labels.get(&wanted.key).map(String::as_str)))
+        && expressions
+            .iter()
+            .all(|wanted| requirement_holds(wanted, labels.get(&wanted.key).map(String::as_str)))
         && fields.iter().all(|wanted| wanted.key == "metadata.name" && requirement_holds(wanted, Some(name)))
 }
 
@@ -54,7 +59,11 @@ fn requirement_holds(wanted: &NodeSelectorRequirement, value: Option<&str>) -> b
 }
 
 /// The first taint with one of the effects that no toleration covers.
-pub fn untolerated<'a>(taints: &'a [Taint], tolerations: &[Toleration], effects: &[&str]) -> Option<&'a Taint> {
+pub fn untolerated<'a>(
+    taints: &'a [Taint],
+    tolerations: &[Toleration],
+    effects: &[&str],
+) -> Option<&'a Taint> {
     taints
         .iter()
         .filter(|taint| effects.contains(&taint.effect.as_str()))
@@ -72,7 +81,8 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
         // An empty key is allowed only together with `Exists`.
         "Equal" | "" => {
             !key.is_empty()
-                && toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
+                && toleration.value.as_deref().unwrap_or_default()
+                    == taint.value.as_deref().unwrap_or_default()
         }
         _ => false,
     }
@@ -145,17 +155,17 @@ mod tests {
     #[case::no_wish(json!({}), true)]
     #[case::selector(json!({"nodeSelector": {"zone": "a"}}), true)]
     #[case::other_value(json!({"nodeSelector": {"zone": "b"}}), false)]
-    #[case::affinity(affinity(json!({"key": "zone", "operator": "In", "values": ["a", "b"]})), true)]
-    #[case::not_in(affinity(json!({"key": "zone", "operator": "NotIn", "values": ["a"]})), false)]
-    #[case::exists(affinity(json!({"key": "gpu", "operator": "Exists"})), false)]
-    #[case::absent(affinity(json!({"key": "gpu", "operator": "DoesNotExist"})), true)]
-    #[case::greater(affinity(json!({"key": "cores", "operator": "Gt", "values": ["7"]})), true)]
+    #[case::affinity(affinity(&json!({"key": "zone", "operator": "In", "values": ["a", "b"]})), true)]
+    #[case::not_in(affinity(&json!({"key": "zone", "operator": "NotIn", "values": ["a"]})), false)]
+    #[case::exists(affinity(&json!({"key": "gpu", "operator": "Exists"})), false)]
+    #[case::absent(affinity(&json!({"key": "gpu", "operator": "DoesNotExist"})), true)]
+    #[case::greater(affinity(&json!({"key": "cores", "operator": "Gt", "values": ["7"]})), true)]
     fn selectors_and_affinity(#[case] wish: Value, #[case] fits: bool) {
         let node = node(&json!({"zone": "a", "cores": "8"}), &json!({}), "True");
         assert_eq!(matches_node(&spec(wish), &node), fits);
     }
 
-    fn affinity(expression: Value) -> Value {
+    fn affinity(expression: &Value) -> Value {
         let terms = json!([{"matchExpressions": [expression]}]);
         json!({"affinity": {"nodeAffinity": {
             "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}})

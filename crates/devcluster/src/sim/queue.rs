@@ -226,8 +226,7 @@ mod tests {
     async fn failures_back_off_but_never_beyond_five_seconds() {
         let queue = Arc::new(Queue::new("test"));
         queue.add("a");
-        let seen =
-            trace(queue, 60, |_, _| Err(kube::Error::LinesCodecMaxLineLengthExceeded)).await;
+        let seen = trace(queue, 60, |_, _| Err(kube::Error::LinesCodecMaxLineLengthExceeded)).await;
         assert!((12..25).contains(&seen.len()), "{seen:?}");
     }
 
@@ -252,7 +251,7 @@ mod tests {
         };
         tokio::select! {
             () = queue.run(4, &cancel, work) => {}
-            () = tokio::time::sleep(Duration::from_secs(60)) => {}
+            () = tokio::time::sleep(Duration::from_mins(1)) => {}
         }
         assert_eq!(rounds.load(Ordering::SeqCst), 4);
     }

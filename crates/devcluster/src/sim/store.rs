@@ -180,7 +180,8 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
         }
         let gone: Vec<Key> = {
             let items = self.read();
-            let old = items.objects.iter().filter(|(key, entry)| entry.stored <= mark && !listed.contains(key));
+            let old =
+                items.objects.iter().filter(|(key, entry)| entry.stored <= mark && !listed.contains(key));
             old.map(|(key, _)| key.clone()).collect()
         };
         for key in gone {

@@ -25,6 +25,9 @@ use super::store::{Key, Store};
 /// Field manager of everything that the simulation writes.
 pub const FIELD_MANAGER: &str = "osc-devcluster";
 
+/// How long a request may take in real time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The shared part of a running simulation.
 pub struct World {
     /// The API server.
@@ -173,9 +176,14 @@ impl World {
     }
 
     /// Merge-patches an object and takes in the answer.
-    pub async fn patch<K: Simulated>(&self, store: &Store<K>, key: &Key, patch: &Value) -> Result<(), kube::Error> {
+    pub async fn patch<K: Simulated>(
+        &self,
+        store: &Store<K>,
+        key: &Key,
+        patch: &Value,
+    ) -> Result<(), kube::Error> {
         let request = path::<K>(key.namespace()).patch(&key.name, &patch_params(), &Patch::Merge(patch));
-        store.apply(self.client.request(request.map_err(kube::Error::BuildRequest)?).await?);
+        store.apply(answered(self.client.request(request.map_err(kube::Error::BuildRequest)?)).await?);
         Ok(())
     }
 
@@ -187,8 +195,9 @@ impl World {
         patch: &Value,
     ) -> Result<(), kube::Error> {
         let patch = Patch::Merge(patch);
-        let request = path::<K>(key.namespace()).patch_subresource("status", &key.name, &patch_params(), &patch);
-        store.apply(self.client.request(request.map_err(kube::Error::BuildRequest)?).await?);
+        let request =
+            path::<K>(key.namespace()).patch_subresource("status", &key.name, &patch_params(), &patch);
+        store.apply(answered(self.client.request(request.map_err(kube::Error::BuildRequest)?)).await?);
         Ok(())
     }
 
@@ -196,7 +205,7 @@ impl World {
     pub async fn create<K: Simulated>(&self, store: &Store<K>, object: &K) -> Result<(), kube::Error> {
         let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
         let request = path::<K>(object.meta().namespace.as_deref()).create(&post_params(), body);
-        match self.client.request(request.map_err(kube::Error::BuildRequest)?).await {
+        match answered(self.client.request(request.map_err(kube::Error::BuildRequest)?)).await {
             Ok(created) => store.apply(created),
             Err(kube::Error::Api(status)) if status.is_already_exists() => {}
             Err(error) => return Err(error),
@@ -218,8 +227,9 @@ impl World {
             ..DeleteParams::background()
         };
         let key = Key::of(object);
-        let request = path::<K>(key.namespace()).delete(&key.name, &params).map_err(kube::Error::BuildRequest)?;
-        match self.client.request_status::<K>(request).await {
+        let request =
+            path::<K>(key.namespace()).delete(&key.name, &params).map_err(kube::Error::BuildRequest)?;
+        match answered(self.client.request_status::<K>(request)).await {
             // The answer carries the object only while it is still there, waiting for its grace period.
             Ok(answer) => {
                 if let Some(left) = answer.left()
@@ -236,8 +246,17 @@ impl World {
     }
 }
 
+/// Gives up on a request that is never answered, so that it cannot hold up its controller for ever.
+async fn answered<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    let late = |_| kube::Error::Service("the API server did not answer in time".into());
+    tokio::time::timeout(PATIENCE, request).await.map_err(late)?
+}
+
 /// What a kind needs to be read and written here.
-pub trait Simulated: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send {}
+pub trait Simulated:
+    Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send
+{
+}
 
 impl<K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send> Simulated for K {}
 

@@ -78,3 +78,22 @@ fn removal_waits_for_a_degraded_control_plane_node_even_after_the_cluster_grew_b
     assert_clean(&world);
     assert_eq!(world.reboots(), [("master-0", 2)].into());
 }
+
+/// It is listed in the status while it loses Kata; that must not make the cluster look converged.
+#[test]
+fn a_control_plane_node_with_the_configuration_of_the_kata_pool_does_not_change_the_layout() {
+    let mut world = World::two_workers();
+    world.create(KATA, json!({}));
+    world.run();
+    let config = Some("rendered-kata-oc-0".to_owned());
+    let node = world.node_mut("master-0");
+    (node.current_config, node.desired_config) = (config.clone(), config);
+    node.mco_state = Some("Rebooting".to_owned());
+    world.mco_runs = false;
+    world.remove(KATA);
+    world.delete(Kind::MachineConfigPool, names::KATA_POOL);
+    world.run();
+    assert_eq!(world.status().kata_nodes.uninstalling, ["master-0"]);
+    assert_eq!(world.status().kata_nodes.waiting_to_uninstall, ["worker-0", "worker-1"]);
+    assert!(world.plan().steps.is_empty());
+}

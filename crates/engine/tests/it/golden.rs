@@ -52,7 +52,10 @@ fn two_workers_go_through_the_documented_statuses() {
             &installing,
             &json!({"nodeCount": 2, "readyNodeCount": 1, "installed": [w1], "waitingToInstall": [w0]}),
         ),
-        row(&installing, &json!({"nodeCount": 2, "readyNodeCount": 1, "installed": [w1], "installing": [w0]})),
+        row(
+            &installing,
+            &json!({"nodeCount": 2, "readyNodeCount": 1, "installed": [w1], "installing": [w0]}),
+        ),
         // Between two rows: the pool still says that it is updating.
         row(&installing, &json!({"nodeCount": 2, "readyNodeCount": 2, "installed": [w0, w1]})),
         row(&done, &json!({"nodeCount": 2, "readyNodeCount": 2, "installed": [w0, w1]})),
@@ -86,7 +89,8 @@ fn the_runtime_class_appears_at_the_end_and_goes_first() {
     world.run();
     let position = |world: &World, what: &str| world.trace.iter().position(|line| line.contains(what));
     let class = position(&world, "Create { id: ObjectId { kind: RuntimeClass").unwrap();
-    let last_change = world.trace.iter().rposition(|line| line.contains("installing: [\"worker-0\"]")).unwrap();
+    let last_change =
+        world.trace.iter().rposition(|line| line.contains("installing: [\"worker-0\"]")).unwrap();
     assert!(class > last_change, "{:#?}", world.trace);
     assert_eq!(world.status().runtime_classes, ["kata"]);
 
@@ -105,8 +109,11 @@ fn people_are_told_the_transitions_by_events() {
     world.run();
     world.remove(KATA);
     world.run();
-    let told: Vec<String> =
-        world.events.iter().map(|event| format!("{:?} {}: {}", event.kind, event.reason, event.message)).collect();
+    let told: Vec<String> = world
+        .events
+        .iter()
+        .map(|event| format!("{:?} {}: {}", event.kind, event.reason, event.message))
+        .collect();
     assert_eq!(
         told,
         [

@@ -53,7 +53,11 @@ impl World {
         let mut custom = self.cluster.pools.iter().filter(|pool| {
             !built_in.contains(&pool.name.as_str())
                 && pool.node_selector.as_ref().is_some_and(|selector| {
-                    selector.match_labels.iter().flatten().all(|(key, value)| node.labels.get(key) == Some(value))
+                    selector
+                        .match_labels
+                        .iter()
+                        .flatten()
+                        .all(|(key, value)| node.labels.get(key) == Some(value))
                 })
         });
         match (custom.next(), custom.next()) {
@@ -143,15 +147,21 @@ impl World {
                 .cloned()
                 .collect();
             let mut hash = DefaultHasher::new();
-            configs.iter().for_each(|config| config["spec"].to_string().hash(&mut hash));
+            for config in &configs {
+                config["spec"].to_string().hash(&mut hash);
+            }
             let name = format!("rendered-{}-{:016x}", pool.name, hash.finish());
-            let sources: BTreeSet<String> =
-                configs.iter().map(|config| config["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+            let sources: BTreeSet<String> = configs
+                .iter()
+                .map(|config| config["metadata"]["name"].as_str().unwrap().to_owned())
+                .collect();
             if pool.target.as_ref() == Some(&name) && pool.sources == sources {
                 continue;
             }
-            let extensions = configs.iter().filter_map(|config| config["spec"]["extensions"].as_array()).flatten();
-            let extensions = extensions.filter_map(|extension| extension.as_str().map(str::to_owned)).collect();
+            let extensions =
+                configs.iter().filter_map(|config| config["spec"]["extensions"].as_array()).flatten();
+            let extensions =
+                extensions.filter_map(|extension| extension.as_str().map(str::to_owned)).collect();
             self.rendered.insert(name.clone(), extensions);
             let pool = Arc::make_mut(&mut self.cluster.pools[index]);
             (pool.target, pool.sources) = (Some(name), sources);
@@ -178,6 +188,7 @@ impl World {
                 next.mco_state = Some("Working".to_owned());
                 next.mco_reason = Some(String::new());
                 next.unschedulable = true;
+                next.draining = true;
                 machine.cordoned_by_mco = true;
             }
             // It fails before it is cordoned, so that another configuration can still be given to it.
@@ -189,7 +200,9 @@ impl World {
                 next.mco_state = Some("Done".to_owned());
                 next.mco_reason = Some(String::new());
             }
-            "Working" if next.ready && !machine.cannot_drain => {
+            "Working" if next.draining && machine.cannot_drain => return false,
+            "Working" if next.draining => next.draining = false,
+            "Working" if next.ready => {
                 next.ready = false;
                 machine.reboots += 1;
             }
@@ -214,7 +227,8 @@ impl World {
         for pool in self.cluster.pools.clone().iter().filter(|pool| !pool.paused && pool.target.is_some()) {
             let members = self.members(&pool.name);
             let unavailable = |node: &&Arc<NodeView>| {
-                let failing = node.mco_state.as_deref() == Some("Degraded") && node.desired_config != pool.target;
+                let failing =
+                    node.mco_state.as_deref() == Some("Degraded") && node.desired_config != pool.target;
                 let pending = node.desired_config != node.current_config;
                 node.unschedulable || !node.ready || (pending && !failing)
             };

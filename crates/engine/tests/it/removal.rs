@@ -65,7 +65,8 @@ fn removal_is_clean_from_every_phase_and_nodes_that_were_not_changed_never_reboo
             .nodes
             .iter()
             .filter(|node| {
-                let kata = |config: &Option<String>| config.as_ref().is_some_and(|name| name.contains("kata-oc"));
+                let kata =
+                    |config: &Option<String>| config.as_ref().is_some_and(|name| name.contains("kata-oc"));
                 !kata(&node.current_config) && !kata(&node.desired_config)
             })
             .map(|node| node.name.clone())
@@ -189,7 +190,8 @@ fn pods_block_removal_by_name_until_they_are_gone() {
     world.remove(KATA);
     world.run();
     assert_eq!(world.condition(KATA, "InProgress"), BLOCKED);
-    let ready = "False Blocked: pods that use Kata: shop/web-1, shop/db-0; removal goes on when they are gone";
+    let ready =
+        "False Blocked: pods that use Kata: shop/web-1, shop/db-0; removal goes on when they are gone";
     assert_eq!(world.condition(KATA, "Ready"), ready);
     assert_eq!((world.status().kata_nodes.clone(), world.kata_nodes().len()), before, "nothing was touched");
     let class = world.object(Kind::RuntimeClass, "kata").unwrap();

@@ -221,7 +221,11 @@ fn another_rollout_of_the_pool_is_shown_as_updating() {
     world.run();
     world.told.clear();
     let metadata = json!({"name": "99-own", "labels": {names::MACHINE_CONFIG_ROLE: "worker"}});
-    world.put(Kind::MachineConfig, "99-own", json!({"metadata": metadata, "spec": {"kernelArguments": ["quiet"]}}));
+    world.put(
+        Kind::MachineConfig,
+        "99-own",
+        json!({"metadata": metadata, "spec": {"kernelArguments": ["quiet"]}}),
+    );
     world.run();
     assert!(told(&world, UPDATING));
     assert_eq!(world.condition(KATA, "InProgress"), IDLE);

@@ -11,7 +11,10 @@ pub fn apply(cluster: &mut Observed, serial: &mut u64, step: &Step) -> Result<()
     match step {
         Step::Apply { id, object } => {
             let mut next = cluster.objects.get(id).map_or(Value::Null, |found| found.as_ref().clone());
-            if id.kind == Kind::RuntimeClass && !next["handler"].is_null() && next["handler"] != object["handler"] {
+            if id.kind == Kind::RuntimeClass
+                && !next["handler"].is_null()
+                && next["handler"] != object["handler"]
+            {
                 return Err("RuntimeClass handler: field is immutable".to_owned());
             }
             merge(&mut next, object);
@@ -185,13 +188,13 @@ fn collect_garbage(cluster: &mut Observed, serial: &mut u64) {
         .partition::<Vec<_>, _>(|found| found.deleting && found.finalizers.is_empty());
     cluster.kata_configs = kept;
     for kata_config in gone {
-        let owner = json!(kata_config.uid);
+        let uid = json!(kata_config.uid);
         let owned: Vec<ObjectId> = cluster
             .objects
             .iter()
             .filter(|(_, object)| {
                 let owners = object["metadata"]["ownerReferences"].as_array();
-                owners.is_some_and(|owners| owners.iter().any(|found| found["uid"] == owner))
+                owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == uid))
             })
             .map(|(id, _)| id.clone())
             .collect();
@@ -250,7 +253,8 @@ pub fn sync_pools(cluster: &mut Observed) {
         });
         let pool = Arc::make_mut(&mut pools[position]);
         pool.paused = object["spec"]["paused"] == true;
-        pool.node_selector = serde_json::from_value::<LabelSelector>(object["spec"]["nodeSelector"].clone()).ok();
+        pool.node_selector =
+            serde_json::from_value::<LabelSelector>(object["spec"]["nodeSelector"].clone()).ok();
     }
     cluster.pools = pools;
 }

@@ -1,5 +1,7 @@
 //! From API objects to what the engine reads. What is not readable becomes words, never a panic.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
@@ -48,6 +50,7 @@ pub fn node(node: &wire::Node, before: Option<&NodeView>, now: Timestamp) -> Nod
         current_config: annotation(names::MCO_CURRENT_CONFIG),
         desired_config: annotation(names::MCO_DESIRED_CONFIG),
         mco_reason: annotation(names::MCO_REASON),
+        draining: drains(node.annotations()),
         unschedulable: node.spec.unschedulable,
         ready: node.status.conditions.iter().any(ready),
         changed_at: now,
@@ -63,6 +66,14 @@ pub fn node(node: &wire::Node, before: Option<&NodeView>, now: Timestamp) -> Nod
         }
     }
     view
+}
+
+/// A drain is asked for by `drain-<config>` and done when the answer says the same.
+pub fn drains(annotations: &BTreeMap<String, String>) -> bool {
+    let desired = annotations.get(names::MCO_DESIRED_DRAIN);
+    desired.is_some_and(|desired| {
+        desired.starts_with("drain-") && annotations.get(names::MCO_LAST_APPLIED_DRAIN) != Some(desired)
+    })
 }
 
 /// A machine config pool.

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::table::Table;
 use super::{Cache, State, WatchKey, project, single_objects, wire};
+use crate::apply::words;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
@@ -247,7 +248,11 @@ impl Context {
                     }
                     Err(error) => {
                         self.metrics.watch_error(key.kind());
-                        tracing::warn!(kind = key.kind(), %error, "watch failed; trying again");
+                        tracing::warn!(
+                            kind = key.kind(),
+                            error = in_words(&error),
+                            "watch failed; trying again"
+                        );
                         if let Some(refusal) = refusal(&error) {
                             self.cache.lock().watches.insert(key.clone(), Some(refusal));
                             self.cache.notify();
@@ -301,6 +306,16 @@ impl Context {
         if changed || recovered {
             self.cache.notify();
         }
+    }
+}
+
+fn in_words(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(cause)
+        | watcher::Error::WatchStartFailed(cause)
+        | watcher::Error::WatchFailed(cause) => words(cause),
+        watcher::Error::WatchError(status) => status.message.clone(),
+        watcher::Error::NoResourceVersion => error.to_string(),
     }
 }
 

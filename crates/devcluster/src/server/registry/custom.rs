@@ -10,8 +10,6 @@ use crate::object::topology::Topology;
 
 /// What is particular to a resource declared by a CustomResourceDefinition.
 pub struct Custom {
-    /// Name of the definition.
-    pub definition: String,
     /// The structural schema; none when the definition has none that holds.
     pub schema: Option<Schema>,
     /// The schema as written.
@@ -81,7 +79,6 @@ pub fn resources(definition: &Value) -> Vec<Resource> {
                 verbs: ALL_VERBS,
                 collection: collection_name(&group, &plural).into(),
                 custom: Some(Custom {
-                    definition: text(&definition["metadata"], "name"),
                     schema,
                     openapi,
                     columns: columns(version),

@@ -21,6 +21,10 @@ const NAME_ATTEMPTS: usize = 8;
 /// Creates an object from a request.
 pub async fn create(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     let mut object = body.object()?;
+    if call.resource.custom.as_ref().is_some_and(|custom| custom.terminating) {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(ApiError::new(405, "MethodNotAllowed", why));
+    }
     let warnings = decode::decode(call, &mut object, Origin::Body)?;
     if call.resource.verbs == ["create"] {
         return reviews::answer(call, object).await;

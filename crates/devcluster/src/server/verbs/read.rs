@@ -7,7 +7,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::server::call::{Call, Content, Listing, Reply, Watching};
-use crate::server::metadata::text;
 use crate::server::select::Selection;
 use crate::server::status::{ApiError, Cause};
 use crate::server::store::Key;
@@ -193,9 +192,4 @@ pub fn watch(call: &Call) -> Result<Reply, ApiError> {
     };
     let stream = watch::stream(call, options);
     Ok(Reply { code: 200, content: Content::Watch(Box::new(Watching { stream })), warnings: Vec::new() })
-}
-
-/// The resource version of an object as a number.
-pub fn revision_of(object: &Value) -> u64 {
-    text(object, "resourceVersion").parse().unwrap_or(0)
 }

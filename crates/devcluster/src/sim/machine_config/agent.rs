@@ -89,9 +89,11 @@ fn connect(agent: &Arc<Agent>, queue: &Arc<Queue<String>>) {
         // A pod is gone: the drain of its node may be over.
         let Some(pod) = change.before.as_ref().filter(|_| change.after.is_none()) else { return };
         let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) else { return };
-        let draining = shared.world.nodes.get(&Key::cluster(&node)).is_some_and(|node| {
-            node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true)
-        });
+        let draining = shared
+            .world
+            .nodes
+            .get(&Key::cluster(&node))
+            .is_some_and(|node| node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true));
         if draining {
             adds.add(node);
         }
@@ -122,8 +124,11 @@ impl Agent {
         let (old, new) = (self.content(node.current.as_ref()), self.content(desired));
         let known = known_extensions(&node.os_image);
         let extensions = new.iter().flat_map(|spec| spec.extensions.iter().flatten());
-        let base =
-            if node.labels.contains_key(names::MASTER_NODE_ROLE) { names::MASTER_POOL } else { names::WORKER_POOL };
+        let base = if node.labels.contains_key(names::MASTER_NODE_ROLE) {
+            names::MASTER_POOL
+        } else {
+            names::WORKER_POOL
+        };
         let first = || {
             let pool = self.world.pools.get(&Key::cluster(base))?;
             pool.spec.configuration.as_ref()?.name.clone()
@@ -168,7 +173,8 @@ impl Agent {
             let taints = wanted_taints(taints(node), cordon, is_ready(node));
             // The list of taints is replaced as a whole, so it must not have changed meanwhile.
             patch["metadata"]["resourceVersion"] = json!(node.metadata.resource_version);
-            patch["spec"] = json!({"unschedulable": if cordon { json!(true) } else { Value::Null }, "taints": taints});
+            patch["spec"] =
+                json!({"unschedulable": if cordon { json!(true) } else { Value::Null }, "taints": taints});
         }
         self.world.patch(&self.world.nodes, &Key::of(node), &patch).await?;
         Ok(None)
@@ -213,7 +219,8 @@ impl Agent {
         conditions.push(condition);
         // Somebody else may write the node's status too; this list must not undo that.
         let version = &node.metadata.resource_version;
-        let mut patch = json!({"metadata": {"resourceVersion": version}, "status": {"conditions": conditions}});
+        let mut patch =
+            json!({"metadata": {"resourceVersion": version}, "status": {"conditions": conditions}});
         if ready {
             let old = status.node_info.map(|info| info.boot_id).unwrap_or_default();
             patch["status"]["nodeInfo"]["bootID"] =

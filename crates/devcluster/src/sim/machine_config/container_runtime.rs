@@ -8,7 +8,9 @@ use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 use osc_api::names;
-use osc_api::openshift::{ContainerRuntimeConfig, ContainerRuntimeConfigSpec, MachineConfig, MachineConfigSpec};
+use osc_api::openshift::{
+    ContainerRuntimeConfig, ContainerRuntimeConfigSpec, MachineConfig, MachineConfigSpec,
+};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -113,7 +115,8 @@ async fn sync(world: Arc<World>, name: String) -> Next {
     let found = world.runtime_configs.get(&key);
     let config = found.filter(|config| config.metadata.deletion_timestamp.is_none());
     let result = config.as_ref().map(|config| {
-        let pools: Vec<_> = world.pools.all().iter().map(|pool| (pool.name_any(), pool.labels().clone())).collect();
+        let pools: Vec<_> =
+            world.pools.all().iter().map(|pool| (pool.name_any(), pool.labels().clone())).collect();
         wanted(&name, &config.spec, &pools)
     });
     let empty = BTreeMap::new();
@@ -177,7 +180,7 @@ async fn write_status(
     };
     let known = config.status.as_ref();
     let newest = known.and_then(|status| status.conditions.last());
-    let same = newest.is_some_and(|newest| newest["type"] == type_ && newest["message"] == message.as_str());
+    let same = newest.is_some_and(|newest| newest.type_ == type_ && newest.message == message);
     if same && known.and_then(|status| status.observed_generation) == config.metadata.generation {
         return Ok(());
     }
@@ -203,7 +206,9 @@ mod tests {
     }
 
     fn pools() -> Vec<(String, BTreeMap<String, String>)> {
-        ["worker", "kata-oc"].map(|name| (name.to_owned(), BTreeMap::from([(name.to_owned(), String::new())]))).to_vec()
+        ["worker", "kata-oc"]
+            .map(|name| (name.to_owned(), BTreeMap::from([(name.to_owned(), String::new())])))
+            .to_vec()
     }
 
     #[test]

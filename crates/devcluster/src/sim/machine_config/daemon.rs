@@ -209,14 +209,14 @@ pub fn step(phase: &Phase, node: &NodeView, elapsed: Duration, options: &SimOpti
         ),
         Phase::Restart => {
             let boot_id = node.boot_id.clone();
-            Step::Write(Changes::default().remove(RESTART).remove(PENDING_CONFIG).set(PENDING_BOOT_ID, boot_id))
+            Step::Write(
+                Changes::default().remove(RESTART).remove(PENDING_CONFIG).set(PENDING_BOOT_ID, boot_id),
+            )
         }
         Phase::Settle => Step::Write(settle(node, desired)),
         Phase::Notice | Phase::Recover => Step::Write(Changes::default().state(State::Working, "")),
         Phase::Broken(reason) => Step::Write(Changes::default().state(State::Degraded, reason)),
-        Phase::Quiet => {
-            Step::Write(settle(node, desired).set(names::MCO_CURRENT_CONFIG, desired))
-        }
+        Phase::Quiet => Step::Write(settle(node, desired).set(names::MCO_CURRENT_CONFIG, desired)),
         Phase::Cordon => {
             let changes = Changes::default().set(DESIRED_DRAIN, drain_of(desired));
             Step::Write(Changes { cordon: Some(true), ..changes })
@@ -263,10 +263,9 @@ fn finish(node: &NodeView) -> Changes {
         .remove(PENDING_BOOT_ID)
         .set(REBOOTS, node.reboots.saturating_add(1).to_string());
     match &node.pending {
-        Some(Pending { config: Some(config), .. }) => changes
-            .set(names::MCO_CURRENT_CONFIG, config)
-            .state(State::Done, "")
-            .uncordon(config),
+        Some(Pending { config: Some(config), .. }) => {
+            changes.set(names::MCO_CURRENT_CONFIG, config).state(State::Done, "").uncordon(config)
+        }
         _ => changes,
     }
 }
@@ -308,7 +307,7 @@ mod tests {
 
     fn pending(boot_id: &str, ready: bool) -> NodeView {
         let pending = Some(Pending { config: Some("new".into()), boot_id: boot_id.into() });
-        NodeView { pending, ready, ..draining() }
+        NodeView { ready, pending, ..draining() }
     }
 
     fn degraded(reason: &str) -> NodeView {
@@ -355,7 +354,11 @@ mod tests {
         Phase::Broken("invalid extensions found: [x y]".into())
     )]
     #[case::injected(fault("disk full", working()), good(), Phase::Broken("disk full".into()))]
-    #[case::injected_before_it_noticed(fault("disk full", node(State::Done, "old", "new")), good(), Phase::Notice)]
+    #[case::injected_before_it_noticed(
+        fault("disk full", node(State::Done, "old", "new")),
+        good(),
+        Phase::Notice
+    )]
     #[case::injected_and_idle(fault("disk full", node(State::Done, "a", "a")), good(), Phase::Rest)]
     #[case::told(fault("disk full", degraded("disk full")), good(), Phase::Rest)]
     #[case::recovers(degraded("disk full"), good(), Phase::Recover)]
@@ -384,14 +387,10 @@ mod tests {
                 names::MCO_CURRENT_CONFIG => node.current = value,
                 DESIRED_DRAIN => node.desired_drain = value.unwrap_or_default(),
                 LAST_APPLIED_DRAIN => node.applied_drain = value.unwrap_or_default(),
-                PENDING_CONFIG => {
-                    node.pending = value.map(|config| Pending { config: Some(config), boot_id: String::new() });
+                PENDING_BOOT_ID => {
+                    let config = changes.annotations.get(PENDING_CONFIG).cloned().flatten();
+                    node.pending = value.map(|boot_id| Pending { config, boot_id });
                 }
-                PENDING_BOOT_ID => match (value, &mut node.pending) {
-                    (Some(boot_id), Some(pending)) => pending.boot_id = boot_id,
-                    (Some(boot_id), None) => node.pending = Some(Pending { config: None, boot_id }),
-                    (None, _) => node.pending = None,
-                },
                 REBOOTS => node.reboots = value.unwrap_or_default().parse().unwrap(),
                 RESTART => node.restart = value.is_some(),
                 _ => {}
@@ -415,7 +414,7 @@ mod tests {
                     Changes::default()
                 }
                 Step::Up => {
-                    (node.ready, node.boot_id) = (true, "boot-2".into());
+                    (node.ready, node.boot_id) = (true, format!("{}+", node.boot_id));
                     Changes::default()
                 }
                 Step::Wait(_) => panic!("nine hours are enough for everything"),
@@ -429,11 +428,14 @@ mod tests {
     #[test]
     fn an_update_runs_through_all_phases_with_one_reboot() {
         let (node, phases) = run(node(State::Done, "old", "new"), &good());
-        use Phase::{Apply, Boot, Cordon, Drain, Finish, Notice};
-        assert_eq!(phases, [Notice, Cordon, Drain, Apply, Boot, Finish]);
+        let all = [Phase::Notice, Phase::Cordon, Phase::Drain, Phase::Apply, Phase::Boot, Phase::Finish];
+        assert_eq!(phases, all);
         assert_eq!((node.current.as_deref(), node.state, node.reboots), (Some("new"), State::Done, 1));
-        assert_eq!((node.cordoned, node.pending, node.boot_id.as_str()), (false, None, "boot-2"));
-        assert_eq!((node.desired_drain.as_str(), node.applied_drain.as_str()), ("uncordon-new", "uncordon-new"));
+        assert_eq!((node.cordoned, node.pending, node.boot_id.as_str()), (false, None, "boot-1+"));
+        assert_eq!(
+            (node.desired_drain.as_str(), node.applied_drain.as_str()),
+            ("uncordon-new", "uncordon-new")
+        );
     }
 
     #[test]
@@ -447,9 +449,10 @@ mod tests {
 
     #[test]
     fn a_target_that_changes_during_the_reboot_is_the_next_update() {
-        let (node, phases) = run(NodeView { desired: Some("newer".into()), ..pending("boot-1", false) }, &good());
+        let (node, phases) =
+            run(NodeView { desired: Some("newer".into()), ..pending("boot-1", false) }, &good());
         assert_eq!(phases[..3], [Phase::Boot, Phase::Finish, Phase::Notice]);
-        assert_eq!((node.current.as_deref(), node.reboots), (Some("newer"), 1));
+        assert_eq!((node.current.as_deref(), node.reboots), (Some("newer"), 2));
     }
 
     #[test]
@@ -469,7 +472,7 @@ mod tests {
         };
         let whole = left(Duration::ZERO);
         assert!(whole >= Duration::from_secs(288) && whole <= Duration::from_secs(432), "{whole:?}");
-        assert_eq!(left(Duration::from_secs(60)), whole - Duration::from_secs(60));
+        assert_eq!(left(Duration::from_mins(1)) + Duration::from_mins(1), whole);
         let hangs = NodeView { faults: Faults { reboot_hangs: true, ..Faults::default() }, ..node };
         assert_eq!(step(&Phase::Boot, &hangs, Duration::from_hours(99), &options), Step::Rest);
     }

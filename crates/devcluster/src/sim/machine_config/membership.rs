@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn an_empty_selector_selects_nothing() {
-        let pools = [PoolSelector::new("all", Some(&LabelSelector::default())), PoolSelector::new("nil", None)];
+        let pools =
+            [PoolSelector::new("all", Some(&LabelSelector::default())), PoolSelector::new("nil", None)];
         assert_eq!(membership(&node("n", &["worker"]).labels, &pools), Membership::None);
     }
 

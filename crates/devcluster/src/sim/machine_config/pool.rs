@@ -32,7 +32,8 @@ pub fn limit(max_unavailable: Option<&IntOrString>, nodes: usize) -> usize {
 pub fn candidates(target: &str, nodes: &[Arc<NodeView>], limit: usize) -> Vec<String> {
     let unavailable = nodes.iter().filter(|node| node.is_unavailable()).count();
     let is_target = |node: &NodeView| node.desired.as_deref() == Some(target);
-    let failing = nodes.iter().filter(|node| is_target(node) && node.is_failing() && !node.is_unavailable()).count();
+    let failing =
+        nodes.iter().filter(|node| is_target(node) && node.is_failing() && !node.is_unavailable()).count();
     let room = limit.saturating_sub(unavailable).saturating_sub(failing);
     let mut waiting: Vec<&Arc<NodeView>> =
         nodes.iter().filter(|node| !is_target(node) && node.current.is_some()).collect();
@@ -48,7 +49,8 @@ pub fn connect(world: &Arc<World>, fleet: &Arc<Fleet>, queue: &Arc<PoolQueue>) {
         move || {
             let mut pools = shared.pools.all();
             pools.sort_by_key(|pool| pool.name_any());
-            let selectors = pools.iter().map(|p| PoolSelector::new(&p.name_any(), p.spec.node_selector.as_ref()));
+            let selectors =
+                pools.iter().map(|p| PoolSelector::new(&p.name_any(), p.spec.node_selector.as_ref()));
             for touched in fleet.set_pools(selectors.collect()) {
                 queue.add_after(touched, delay);
             }

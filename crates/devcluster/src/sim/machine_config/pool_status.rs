@@ -70,8 +70,11 @@ fn conditions(
         (false, true) => format!("Pool is paused; will not update to {target}"),
         (false, false) => format!("All nodes are updating to {target}"),
     };
-    let nodes_reason =
-        if degraded > 0 { format!("{degraded} nodes are reporting degraded status on sync") } else { String::new() };
+    let nodes_reason = if degraded > 0 {
+        format!("{degraded} nodes are reporting degraded status on sync")
+    } else {
+        String::new()
+    };
     let render_message = observed
         .render_error
         .map(ToOwned::to_owned)
@@ -113,7 +116,10 @@ fn set_condition(
 ) {
     let status = if holds { "True" } else { "False" };
     let known = conditions.iter_mut().find(|known| known.type_ == type_);
-    let since = known.as_ref().filter(|known| known.status == status).and_then(|known| known.last_transition_time.clone());
+    let since = known
+        .as_ref()
+        .filter(|known| known.status == status)
+        .and_then(|known| known.last_transition_time.clone());
     let condition = PoolCondition {
         type_: type_.to_owned(),
         status: status.to_owned(),
@@ -134,8 +140,8 @@ mod tests {
     use jiff::Timestamp;
     use osc_api::openshift::PoolConfiguration;
 
-    fn configuration(name: &str) -> Option<PoolConfiguration> {
-        Some(PoolConfiguration { name: Some(name.to_owned()), source: None })
+    fn configuration(name: &str) -> PoolConfiguration {
+        PoolConfiguration { name: Some(name.to_owned()), source: None }
     }
 
     fn node(name: &str, state: State, current: &str, desired: &str) -> NodeView {
@@ -156,10 +162,13 @@ mod tests {
     fn status(nodes: Vec<NodeView>, paused: bool, conflicts: &[String]) -> MachineConfigPoolStatus {
         let spec = MachineConfigPoolSpec {
             paused: Some(paused),
-            configuration: configuration("new"),
+            configuration: Some(configuration("new")),
             ..MachineConfigPoolSpec::default()
         };
-        let old = MachineConfigPoolStatus { configuration: configuration("old"), ..MachineConfigPoolStatus::default() };
+        let old = MachineConfigPoolStatus {
+            configuration: Some(configuration("old")),
+            ..MachineConfigPoolStatus::default()
+        };
         let nodes: Vec<_> = nodes.into_iter().map(Arc::new).collect();
         let observed = Observed {
             spec: &spec,
@@ -173,7 +182,8 @@ mod tests {
     }
 
     fn words(status: &MachineConfigPoolStatus) -> Vec<(String, String)> {
-        let short = |c: &PoolCondition| (format!("{}={}", c.type_, c.status), format!("{}{}", c.reason, c.message));
+        let short =
+            |c: &PoolCondition| (format!("{}={}", c.type_, c.status), format!("{}{}", c.reason, c.message));
         status.conditions.iter().map(short).collect()
     }
 
@@ -191,7 +201,7 @@ mod tests {
     fn a_finished_rollout_becomes_the_pools_configuration() {
         let done = status(vec![node("a", State::Done, "new", "new")], false, &[]);
         assert_eq!(counts(&done), [1, 1, 1, 0, 0]);
-        assert_eq!(done.configuration, configuration("new"));
+        assert_eq!(done.configuration, Some(configuration("new")));
         assert!(words(&done).contains(&("Updated=True".into(), "All nodes are updated with new".into())));
         assert!(done.is_true("Updated") && !done.is_true("Updating"));
         assert_eq!(done.observed_generation, Some(4));
@@ -211,7 +221,7 @@ mod tests {
         ];
         let running = status(nodes, false, &[]);
         assert_eq!(counts(&running), [3, 1, 1, 1, 0]);
-        assert_eq!(running.configuration, configuration("old"));
+        assert_eq!(running.configuration, Some(configuration("old")));
         assert!(words(&running).contains(&("Updating=True".into(), "All nodes are updating to new".into())));
     }
 
@@ -219,7 +229,10 @@ mod tests {
     fn a_paused_pool_is_neither_updated_nor_updating() {
         let paused = status(vec![node("c", State::Done, "old", "old")], true, &[]);
         assert!(!paused.is_true("Updated") && !paused.is_true("Updating"));
-        assert!(words(&paused).contains(&("Updating=False".into(), "Pool is paused; will not update to new".into())));
+        assert!(
+            words(&paused)
+                .contains(&("Updating=False".into(), "Pool is paused; will not update to new".into()))
+        );
     }
 
     #[test]
@@ -242,7 +255,10 @@ mod tests {
 
     #[test]
     fn times_change_only_with_their_condition() {
-        let spec = MachineConfigPoolSpec { configuration: configuration("new"), ..MachineConfigPoolSpec::default() };
+        let spec = MachineConfigPoolSpec {
+            configuration: Some(configuration("new")),
+            ..MachineConfigPoolSpec::default()
+        };
         let with = |status: Option<&MachineConfigPoolStatus>, nodes: &[Arc<NodeView>], now| {
             let observed =
                 Observed { spec: &spec, generation: None, status, nodes, conflicts: &[], render_error: None };

@@ -146,7 +146,8 @@ pub async fn run(
         let sides = [&change.before, &change.after];
         for pool in shared.pools.all() {
             let selector = pool.spec.machine_config_selector.as_ref();
-            let labels = |config: &Arc<MachineConfig>| selects(selector, labels_of(config.metadata.labels.as_ref()));
+            let labels =
+                |config: &Arc<MachineConfig>| selects(selector, labels_of(config.metadata.labels.as_ref()));
             if sides.into_iter().flatten().any(labels) {
                 adds.add_after(pool.name_any(), delay);
             }
@@ -155,7 +156,8 @@ pub async fn run(
     let adds = queue.clone();
     world.pools.on_change(move |change| {
         if let Some(pool) = &change.after
-            && change.differs(|pool| (pool.spec.machine_config_selector.clone(), pool.spec.configuration.clone()))
+            && change
+                .differs(|pool| (pool.spec.machine_config_selector.clone(), pool.spec.configuration.clone()))
         {
             adds.add_after(pool.name_any(), delay);
         }
@@ -198,7 +200,9 @@ async fn sync(
         .map(|config| (config.name_any(), config.spec.clone()))
         .collect();
     if configs.is_empty() {
-        let why = format!("Failed to render configuration for pool {name}: no MachineConfigs found matching selector");
+        let why = format!(
+            "Failed to render configuration for pool {name}: no MachineConfigs found matching selector"
+        );
         return Ok((None, errors.set(name, Some(why))));
     }
     let rendered = render(name, &configs);
@@ -274,7 +278,8 @@ mod tests {
                 "ignition": {"version": "3.4.0"},
                 "storage": {"files": [{"path": "/b", "mode": 384}]}}}),
         );
-        let more = config("60-more", json!({"extensions": ["kerberos", "usbguard"], "kernelArguments": ["c"]}));
+        let more =
+            config("60-more", json!({"extensions": ["kerberos", "usbguard"], "kernelArguments": ["c"]}));
         let rendered = render("worker", &[more, base(), extra]);
         assert_eq!(rendered.source, ["00-worker", "50-extra", "60-more"]);
         let spec = rendered.spec;
@@ -297,7 +302,10 @@ mod tests {
         let extension = config("50-kata", json!({"extensions": ["sandboxed-containers"]}));
         let plain = render("worker", &[base()]);
         assert_eq!(plain.name, render("worker", &[nothing.clone(), base()]).name);
-        assert_eq!(render("worker", &[base(), nothing.clone()]).name, render("worker", &[nothing, base()]).name);
+        assert_eq!(
+            render("worker", &[base(), nothing.clone()]).name,
+            render("worker", &[nothing, base()]).name
+        );
         assert_ne!(plain.name, render("worker", &[base(), extension]).name);
         // Another pool: another name, the same content.
         let other = render("kata-oc", &[base()]);

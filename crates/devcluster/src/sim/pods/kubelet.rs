@@ -78,10 +78,9 @@ pub fn step(pod: &PodView, host: Host, timing: &Timing) -> (Duration, Act) {
         return (timing.pod_stop, Act::Remove);
     }
     match (pod.phase.as_str(), &pod.script) {
-        ("Succeeded" | "Failed", _) => (NOW, Act::Rest),
+        ("Succeeded" | "Failed", _) | ("Running", Script::NeverReady) => (NOW, Act::Rest),
         ("Running", Script::Succeed(after)) => (*after, Act::Finish(true, String::new())),
         ("Running", Script::Fail(after, message)) => (*after, Act::Finish(false, message.clone())),
-        ("Running", Script::NeverReady) => (NOW, Act::Rest),
         ("Running", _) if pod.ready => (NOW, Act::Rest),
         ("Running", _) => (timing.pod_start, Act::Restart),
         (_, Script::Pending(reason, _)) if pod.waiting.as_deref() == Some(reason) => (NOW, Act::Rest),
@@ -197,7 +196,12 @@ mod tests {
     #[case::node_up(pod("Running", false, "run"), Host::Ready, 3, Act::Restart)]
     #[case::node_gone(pod("Running", true, "run"), Host::Gone, 0, Act::Remove)]
     #[case::script_starts_first(pod("Pending", false, "fail: x"), Host::Ready, 3, Act::Start(true))]
-    #[case::succeeds(pod("Running", true, "succeed after 9s"), Host::Ready, 9, Act::Finish(true, String::new()))]
+    #[case::succeeds(
+        pod("Running", true, "succeed after 9s"),
+        Host::Ready,
+        9,
+        Act::Finish(true, String::new())
+    )]
     #[case::fails(pod("Running", true, "fail: x"), Host::Ready, 0, Act::Finish(false, "x".into()))]
     #[case::over(pod("Failed", false, "fail: x"), Host::Ready, 0, Act::Rest)]
     #[case::never_ready(pod("Pending", false, "never-ready"), Host::Ready, 3, Act::Start(false))]

@@ -34,14 +34,13 @@ pub fn choose(spec: &PodSpec, nodes: &[Arc<Node>], load: impl Fn(&str) -> usize)
     let mut best: Option<(usize, String)> = None;
     for node in nodes {
         let name = node.name_any();
-        match objection(spec, node) {
-            Some(reason) => objections.push(reason),
-            None => {
-                let candidate = (load(&name), name);
-                if best.as_ref().is_none_or(|best| candidate < *best) {
-                    best = Some(candidate);
-                }
-            }
+        if let Some(reason) = objection(spec, node) {
+            objections.push(reason);
+            continue;
+        }
+        let candidate = (load(&name), name);
+        if best.as_ref().is_none_or(|best| candidate < *best) {
+            best = Some(candidate);
         }
     }
     match best {

@@ -97,7 +97,8 @@ pub fn unready(pod: &Pod, now: &Time) -> Value {
 
 /// The pod has ended.
 pub fn finished(pod: &Pod, succeeded: bool, message: &str, now: &Time) -> Value {
-    let (phase, code, reason) = if succeeded { ("Succeeded", 0, "Completed") } else { ("Failed", 1, "Error") };
+    let (phase, code, reason) =
+        if succeeded { ("Succeeded", 0, "Completed") } else { ("Failed", 1, "Error") };
     let terminated = json!({"terminated": {
         "exitCode": code, "reason": reason, "message": message,
         "startedAt": start_time(pod, now), "finishedAt": now,
@@ -186,6 +187,9 @@ mod tests {
     fn the_end_of_a_pod_is_told_with_its_message() {
         let pod = with_status(&finished(&with_status(&json!({})), false, "out of memory", &at(10)));
         let status = pod.status.unwrap();
-        assert_eq!((status.phase.as_deref(), status.message.as_deref()), (Some("Failed"), Some("out of memory")));
+        assert_eq!(
+            (status.phase.as_deref(), status.message.as_deref()),
+            (Some("Failed"), Some("out of memory"))
+        );
     }
 }

@@ -75,9 +75,16 @@ fn pool(role: &str, rendered: &Rendered, machines: u32, now: Timestamp) -> Value
         },
     });
     let spec = serde_json::from_value(pool["spec"].clone()).unwrap_or_default();
-    let settled = Time(Timestamp::from_second((created(now) + Duration::from_mins(30)).as_second()).unwrap_or(now));
-    let observed =
-        Observed { spec: &spec, generation: Some(1), status: None, nodes: &[], conflicts: &[], render_error: None };
+    let settled =
+        Time(Timestamp::from_second((created(now) + Duration::from_mins(30)).as_second()).unwrap_or(now));
+    let observed = Observed {
+        spec: &spec,
+        generation: Some(1),
+        status: None,
+        nodes: &[],
+        conflicts: &[],
+        render_error: None,
+    };
     let mut status = compute(&observed, &settled);
     let machines = i32::try_from(machines).unwrap_or(i32::MAX);
     status.machine_count = machines;
@@ -101,7 +108,10 @@ fn sources(topology: &Topology, role: &str) -> Vec<(String, MachineConfigSpec)> 
         (format!("00-{role}"), base),
         (
             format!("01-{role}-container-runtime"),
-            ignition(&[("/etc/crio/crio.conf.d/00-default", "[crio.runtime]\nlog_level = \"info\"\n")], &["crio"]),
+            ignition(
+                &[("/etc/crio/crio.conf.d/00-default", "[crio.runtime]\nlog_level = \"info\"\n")],
+                &["crio"],
+            ),
         ),
         (
             format!("01-{role}-kubelet"),

@@ -144,11 +144,17 @@ mod tests {
     #[case(Kind::Regular, 6, 3, 3)]
     #[case(Kind::Compact, 3, 3, 0)]
     #[case(Kind::SingleNode, 1, 1, 0)]
-    fn pools_know_their_nodes(#[case] kind: Kind, #[case] nodes: usize, #[case] masters: i64, #[case] workers: i64) {
+    fn pools_know_their_nodes(
+        #[case] kind: Kind,
+        #[case] nodes: usize,
+        #[case] masters: i64,
+        #[case] workers: i64,
+    ) {
         let objects = Topology { kind, ..Topology::default() }.objects(now());
         assert_eq!(kinds(&objects)["Node"], nodes);
         let count = |name: &str| {
-            let pool = objects.iter().find(|o| o["kind"] == "MachineConfigPool" && o["metadata"]["name"] == name);
+            let pool =
+                objects.iter().find(|o| o["kind"] == "MachineConfigPool" && o["metadata"]["name"] == name);
             pool.unwrap()["status"]["machineCount"].as_i64().unwrap()
         };
         assert_eq!((count("master"), count("worker")), (masters, workers));

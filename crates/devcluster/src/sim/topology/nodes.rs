@@ -49,7 +49,8 @@ fn node(plan: &Plan<'_>) -> Value {
     let created = plan.now - Duration::from_hours(5) - Duration::from_mins(30)
         + Duration::from_secs(30) * plan.number.min(600);
     let tainted = plan.control_plane && !plan.topology.is_converged();
-    let key = if plan.topology.is_openshift() { names::MASTER_NODE_ROLE } else { names::CONTROL_PLANE_NODE_ROLE };
+    let key =
+        if plan.topology.is_openshift() { names::MASTER_NODE_ROLE } else { names::CONTROL_PLANE_NODE_ROLE };
     let mut spec = json!({"providerID": format!("devcluster:///{}", plan.name)});
     if tainted {
         spec["taints"] = json!([{"key": key, "effect": "NoSchedule"}]);
@@ -162,7 +163,8 @@ fn node_info(plan: &Plan<'_>) -> Value {
     let (kubelet, runtime) = versions(topology);
     let (os_image, kernel) = match (topology.is_openshift(), topology.product) {
         (true, true) => {
-            let image = format!("Red Hat Enterprise Linux CoreOS 9.6.{}-0 (Plow)", topology.version.replace('.', ""));
+            let image =
+                format!("Red Hat Enterprise Linux CoreOS 9.6.{}-0 (Plow)", topology.version.replace('.', ""));
             (image, "5.14.0-570.49.1.el9_6.x86_64")
         }
         (true, false) => ("CentOS Stream CoreOS 9.0.20251010-0".to_owned(), "5.14.0-604.el9.x86_64"),
@@ -184,7 +186,8 @@ fn node_info(plan: &Plan<'_>) -> Value {
 
 /// Versions of kubelet and container runtime. OpenShift 4.N is Kubernetes 1.(N+13), and so is its CRI-O.
 fn versions(topology: &Topology) -> (String, String) {
-    let numbers: Vec<u32> = topology.version.trim_start_matches('v').split('.').map_while(|n| n.parse().ok()).collect();
+    let numbers: Vec<u32> =
+        topology.version.trim_start_matches('v').split('.').map_while(|n| n.parse().ok()).collect();
     if !topology.is_openshift() {
         return (format!("v{}", topology.version.trim_start_matches('v')), "containerd://2.1.4".to_owned());
     }
@@ -205,26 +208,32 @@ mod tests {
     fn nodes_differ_where_they_must() {
         let nodes = objects(&Topology { workers: 300, ..Topology::default() }, now());
         for path in ["/metadata/name", "/status/addresses/0/address", "/status/nodeInfo/bootID"] {
-            let values: BTreeSet<_> = nodes.iter().map(|node| node.pointer(path).unwrap().to_string()).collect();
+            let values: BTreeSet<_> =
+                nodes.iter().map(|node| node.pointer(path).unwrap().to_string()).collect();
             assert_eq!(values.len(), nodes.len(), "{path}");
         }
-        let created: Vec<_> = nodes.iter().map(|node| node["metadata"]["creationTimestamp"].as_str()).collect();
+        let created: Vec<_> =
+            nodes.iter().map(|node| node["metadata"]["creationTimestamp"].as_str()).collect();
         assert!(created.is_sorted() && created.last().unwrap().unwrap() < "2026-01-02T03:04:05Z");
     }
 
     #[test]
     fn roles_and_taints_follow_the_kind_of_cluster() {
-        let labels = BTreeMap::from([("feature.node.kubernetes.io/runtime.kata".to_owned(), "true".to_owned())]);
+        let labels =
+            BTreeMap::from([("feature.node.kubernetes.io/runtime.kata".to_owned(), "true".to_owned())]);
         let topology = Topology { worker_labels: labels, ..Topology::default() };
         let has = |node: &Value, label: &str| node["metadata"]["labels"].get(label).is_some();
         let regular = objects(&topology, now());
         assert!(has(&regular[0], names::MASTER_NODE_ROLE) && !has(&regular[0], names::WORKER_NODE_ROLE));
-        assert!(!has(&regular[0], names::NODE_ELIGIBLE_LABEL) && has(&regular[3], names::NODE_ELIGIBLE_LABEL));
+        assert!(
+            !has(&regular[0], names::NODE_ELIGIBLE_LABEL) && has(&regular[3], names::NODE_ELIGIBLE_LABEL)
+        );
         assert!(regular[0]["spec"]["taints"].is_array() && regular[3]["spec"]["taints"].is_null());
         let compact = objects(&Topology { kind: Kind::Compact, ..topology.clone() }, now());
         assert!(has(&compact[0], names::MASTER_NODE_ROLE) && has(&compact[0], names::WORKER_NODE_ROLE));
         assert!(compact[0]["spec"]["taints"].is_null() && has(&compact[0], names::NODE_ELIGIBLE_LABEL));
-        let plain = objects(&Topology { kind: Kind::PlainKubernetes, version: "1.32.5".into(), ..topology }, now());
+        let plain =
+            objects(&Topology { kind: Kind::PlainKubernetes, version: "1.32.5".into(), ..topology }, now());
         assert_eq!(plain[0]["metadata"]["name"], "control-plane-0");
         assert_eq!(plain[3]["status"]["nodeInfo"]["kubeletVersion"], "v1.32.5");
         assert_eq!(regular[0]["status"]["nodeInfo"]["kubeletVersion"], "v1.32.9");

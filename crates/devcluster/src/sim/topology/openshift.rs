@@ -25,9 +25,7 @@ fn cluster_version(topology: &Topology, now: Timestamp) -> Value {
     let (version, image) = (&topology.version, image(topology));
     let started = now - Duration::from_hours(6);
     let completed = started + Duration::from_mins(38);
-    let condition = |type_: &str, status: &str, message: String| {
-        json!({"type": type_, "status": status, "lastTransitionTime": seconds(completed), "message": message})
-    };
+    let condition = |type_: &str, status: &str, message: String| json!({"type": type_, "status": status, "lastTransitionTime": seconds(completed), "message": message});
     json!({
         "apiVersion": "config.openshift.io/v1",
         "kind": "ClusterVersion",

@@ -61,7 +61,9 @@ pub struct Plan {
 /// What the DaemonSet's pods tolerate without saying so.
 pub fn implied_tolerations(spec: &PodSpec) -> Vec<Toleration> {
     let mut implied = vec![("not-ready", "NoExecute"), ("unreachable", "NoExecute")];
-    implied.extend(["disk-pressure", "memory-pressure", "pid-pressure", "unschedulable"].map(|k| (k, "NoSchedule")));
+    implied.extend(
+        ["disk-pressure", "memory-pressure", "pid-pressure", "unschedulable"].map(|k| (k, "NoSchedule")),
+    );
     if spec.host_network == Some(true) {
         implied.push(("network-unavailable", "NoSchedule"));
     }
@@ -99,7 +101,8 @@ pub fn plan(wishes: &BTreeMap<String, Wish>, pods: &[PodView], strategy: Strateg
         let here = on_node.remove(node.as_str()).unwrap_or_default();
         let kept = here.iter().find(|pod| pod.active());
         // Finished pods make room for new ones, and of two pods one is too many.
-        let surplus = here.iter().filter(|pod| !pod.terminating && kept.is_none_or(|kept| kept.name != pod.name));
+        let surplus =
+            here.iter().filter(|pod| !pod.terminating && kept.is_none_or(|kept| kept.name != pod.name));
         plan.delete.extend(surplus.map(|pod| pod.name.clone()));
         let ready = kept.is_some_and(|pod| pod.ready);
         if *wish == Wish::Run {
@@ -124,7 +127,8 @@ pub fn plan(wishes: &BTreeMap<String, Wish>, pods: &[PodView], strategy: Strateg
         // An outdated pod that is not ready costs nothing to replace; a ready one uses up the budget.
         let (ready, broken): (Vec<_>, Vec<_>) = outdated.into_iter().partition(|pod| pod.ready);
         let room = usize::try_from(limit.max(1) - unavailable).unwrap_or(0);
-        plan.delete.extend(broken.into_iter().chain(ready.into_iter().take(room)).map(|pod| pod.name.clone()));
+        plan.delete
+            .extend(broken.into_iter().chain(ready.into_iter().take(room)).map(|pod| pod.name.clone()));
     }
     plan
 }
@@ -180,7 +184,8 @@ async fn sync(world: Arc<World>, key: Key, uid: String) -> Next {
     let pod_spec = spec.template.spec.clone().unwrap_or_default();
     let tolerations = implied_tolerations(&pod_spec);
     let hash = template_hash(&spec.template);
-    let wishes = world.nodes.all().iter().map(|node| (node.name_any(), wish(&pod_spec, &tolerations, node))).collect();
+    let wishes =
+        world.nodes.all().iter().map(|node| (node.name_any(), wish(&pod_spec, &tolerations, node))).collect();
     let views: Vec<PodView> = pods.iter().map(|pod| PodView::read(pod, HASH_LABEL, &hash)).collect();
     let plan = plan(&wishes, &views, strategy(&set, count(wishes.len())));
     for pod in pods.iter().filter(|pod| plan.delete.contains(&pod.name_any())) {
@@ -293,7 +298,11 @@ mod tests {
     #[case::two_at_a_time(Strategy::Rolling(2), true, &["a", "b"])]
     #[case::on_delete(Strategy::OnDelete, true, &[])]
     #[case::broken_ones_first(Strategy::Rolling(1), false, &["c"])]
-    fn a_new_template_replaces_pods(#[case] strategy: Strategy, #[case] healthy: bool, #[case] deleted: &[&str]) {
+    fn a_new_template_replaces_pods(
+        #[case] strategy: Strategy,
+        #[case] healthy: bool,
+        #[case] deleted: &[&str],
+    ) {
         let wishes = wishes(&[("a", Wish::Run), ("b", Wish::Run), ("c", Wish::Run)]);
         let pods = [pod("a", "a", false, true), pod("b", "b", false, true), pod("c", "c", false, healthy)];
         assert_eq!(plan(&wishes, &pods, strategy).delete, deleted);

@@ -73,8 +73,11 @@ pub fn plan(wish: Wish, pods: &[PodView]) -> Plan {
     let names = |list: &[&PodView], number: i32| -> Vec<String> {
         list.iter().take(usize::try_from(number).unwrap_or(0)).map(|pod| pod.name.clone()).collect()
     };
-    let mut delete: Vec<String> =
-        pods.iter().filter(|pod| pod.finished.is_some() && !pod.terminating).map(|pod| pod.name.clone()).collect();
+    let mut delete: Vec<String> = pods
+        .iter()
+        .filter(|pod| pod.finished.is_some() && !pod.terminating)
+        .map(|pod| pod.name.clone())
+        .collect();
     delete.extend(names(&new, length(&new) - wish.replicas));
     let missing = wish.replicas - length(&new);
     if wish.recreate {
@@ -163,7 +166,8 @@ async fn write_status(
     wish: Wish,
     pods: &[PodView],
 ) -> Result<(), kube::Error> {
-    let number = |of: &dyn Fn(&PodView) -> bool| count(pods.iter().filter(|pod| pod.active() && of(pod)).count());
+    let number =
+        |of: &dyn Fn(&PodView) -> bool| count(pods.iter().filter(|pod| pod.active() && of(pod)).count());
     let ready = number(&|pod| pod.ready);
     let updated = number(&|pod| pod.current);
     let counts = json!({
@@ -254,7 +258,10 @@ mod tests {
     fn rolling(#[case] present: &str, #[case] create: usize, #[case] delete: &[&str]) {
         let wish = Wish { replicas: 3, surge: 1, unavailable: 0, recreate: false };
         let plan = plan(wish, &pods(present));
-        assert_eq!((plan.create, plan.delete.iter().map(String::as_str).collect::<Vec<_>>()), (create, delete.to_vec()));
+        assert_eq!(
+            (plan.create, plan.delete.iter().map(String::as_str).collect::<Vec<_>>()),
+            (create, delete.to_vec())
+        );
     }
 
     #[rstest]

@@ -83,10 +83,13 @@ async fn sync(world: Arc<World>, key: Key) -> Next {
         (counts, status.disruptions_allowed, status.observed_generation)
     });
     let forgotten = forgotten(&budget, &pods);
-    if forgotten.is_empty() && known == Some(((expected, healthy, needed), allowed, budget.metadata.generation)) {
+    if forgotten.is_empty()
+        && known == Some(((expected, healthy, needed), allowed, budget.metadata.generation))
+    {
         return Ok(None);
     }
-    let (status, reason) = if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
+    let (status, reason) =
+        if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
     let mut patch = json!({
         // The eviction handler writes the same numbers; whoever comes second has to look again.
         "metadata": {"resourceVersion": budget.metadata.resource_version},
@@ -128,7 +131,8 @@ fn expected(world: &World, spec: &PodDisruptionBudgetSpec, pods: &[Arc<Pod>]) ->
         let key = Key { namespace: pod.namespace().unwrap_or_default(), name: name.to_owned() };
         let deployment = (kind == "Deployment").then(|| world.deployments.get(&key)).flatten();
         let replicas = deployment.and_then(|deployment| deployment.spec.as_ref()?.replicas);
-        let of_owner = || pods.iter().filter(|pod| controller_of(&***pod).is_some_and(|(.., other)| other == uid));
+        let of_owner =
+            || pods.iter().filter(|pod| controller_of(&***pod).is_some_and(|(.., other)| other == uid));
         owners.push((uid, replicas.unwrap_or_else(|| count(of_owner().count()))));
     }
     alone + owners.iter().map(|(_, replicas)| replicas).sum::<i32>()
@@ -156,18 +160,18 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
     use rstest::rstest;
 
-    fn percent(text: &str) -> Option<IntOrString> {
-        Some(IntOrString::String(text.to_owned()))
+    fn percent(text: &str) -> IntOrString {
+        IntOrString::String(text.to_owned())
     }
 
     #[rstest]
     #[case::all_needed(Some(IntOrString::Int(3)), None, 3, 3, 3, 0)]
     #[case::one_to_spare(Some(IntOrString::Int(2)), None, 3, 3, 2, 1)]
     #[case::one_is_down(Some(IntOrString::Int(2)), None, 3, 2, 2, 0)]
-    #[case::half(percent("50%"), None, 3, 3, 2, 1)]
+    #[case::half(Some(percent("50%")), None, 3, 3, 2, 1)]
     #[case::maximum(None, Some(IntOrString::Int(1)), 3, 3, 2, 1)]
     #[case::maximum_used(None, Some(IntOrString::Int(1)), 3, 2, 2, 0)]
-    #[case::maximum_percent(None, percent("30%"), 10, 10, 7, 3)]
+    #[case::maximum_percent(None, Some(percent("30%")), 10, 10, 7, 3)]
     #[case::nothing_there(None, Some(IntOrString::Int(1)), 0, 0, 0, 0)]
     fn budgets(
         #[case] minimum: Option<IntOrString>,

@@ -119,7 +119,8 @@ async fn sync(world: Arc<World>, key: Key, uid: String) -> Next {
         }
         return Ok(None);
     };
-    let Some(spec) = job.spec.as_ref().filter(|_| job.metadata.deletion_timestamp.is_none() && !is_over(&job))
+    let Some(spec) =
+        job.spec.as_ref().filter(|_| job.metadata.deletion_timestamp.is_none() && !is_over(&job))
     else {
         return Ok(None);
     };
@@ -143,7 +144,13 @@ fn is_over(job: &Job) -> bool {
     conditions.filter(|c| c.status == "True").any(|c| matches!(c.type_.as_str(), "Complete" | "Failed"))
 }
 
-async fn create(world: &World, job: &Job, spec: &JobSpec, number: usize, before: usize) -> Result<(), kube::Error> {
+async fn create(
+    world: &World,
+    job: &Job,
+    spec: &JobSpec,
+    number: usize,
+    before: usize,
+) -> Result<(), kube::Error> {
     let (name, uid) = (job.name_any(), job.uid().unwrap_or_default());
     for index in before..before + number {
         let pod_name = format!("{name}-{}", hex(&[&uid, &index.to_string()], 5));
@@ -158,12 +165,19 @@ async fn create(world: &World, job: &Job, spec: &JobSpec, number: usize, before:
     Ok(())
 }
 
-async fn write_status(world: &World, key: &Key, job: &Job, plan: &Plan, uid: &str) -> Result<(), kube::Error> {
+async fn write_status(
+    world: &World,
+    key: &Key,
+    job: &Job,
+    plan: &Plan,
+    uid: &str,
+) -> Result<(), kube::Error> {
     let pods: Vec<PodView> =
         world.pods.indexed(&owned_by(uid)).iter().map(|pod| PodView::read(pod, "", "")).collect();
     let number = |of: &dyn Fn(&PodView) -> bool| count(pods.iter().filter(|pod| of(pod)).count());
     let now = world.time();
-    let started = job.status.as_ref().and_then(|status| status.start_time.clone()).unwrap_or_else(|| now.clone());
+    let started =
+        job.status.as_ref().and_then(|status| status.start_time.clone()).unwrap_or_else(|| now.clone());
     let mut status = json!({
         "startTime": started,
         "active": number(&|pod| pod.active()),

@@ -105,11 +105,16 @@ pub fn scaled(value: Option<&IntOrString>, default: i32, total: i32, round_up: b
         None => default,
         Some(IntOrString::Int(number)) => *number,
         Some(IntOrString::String(text)) => {
-            let Some(percent) = text.trim().strip_suffix('%').and_then(|text| text.parse::<i32>().ok()) else {
+            let Some(percent) = text.trim().strip_suffix('%').and_then(|text| text.parse::<i32>().ok())
+            else {
                 return 0;
             };
             let product = percent.saturating_mul(total);
-            if round_up { product.div_euclid(100) + i32::from(product.rem_euclid(100) > 0) } else { product / 100 }
+            if round_up {
+                product.div_euclid(100) + i32::from(product.rem_euclid(100) > 0)
+            } else {
+                product / 100
+            }
         }
     }
 }

@@ -1,0 +1,39 @@
+# What a person types. What these do beyond one command is in xtask/.
+CARGO ?= cargo
+PODMAN ?= podman
+IMAGE ?= localhost/osc-operator:latest
+CARGO_TARGET_DIR ?= target
+# Arguments of `osc demo`, for instance: make demo ARGS=--help
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint manifests bench image clean
+
+help: ## Shows this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The first build shows its progress; afterwards there is nothing to show.
+demo: ## Installs and removes Kata on an embedded cluster; arguments by ARGS=...
+	@if [ -x "$(CARGO_TARGET_DIR)/debug/osc" ]; then $(CARGO) build --quiet --locked --package osc; \
+	else $(CARGO) build --locked --package osc; fi
+	@"$(CARGO_TARGET_DIR)/debug/osc" demo $(ARGS)
+
+test: ## Installs what the tests need, then runs all checks and tests
+	hack/test-deps.sh
+	$(CARGO) xtask check
+	$(CARGO) test --workspace --locked
+
+lint: ## Runs clippy as the checks do
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+manifests: ## Writes deploy/ from the Rust types
+	$(CARGO) xtask manifests
+
+bench: ## Runs the benchmarks
+	$(CARGO) bench --locked --package osc-engine --package osc-operator
+
+image: ## Builds the operator's image; its name by IMAGE=...
+	$(PODMAN) build --file Containerfile --tag $(IMAGE) .
+
+clean: ## Removes what was built
+	$(CARGO) clean

@@ -1,0 +1,47 @@
+//! Which cluster a command works on.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+/// Flags that choose a cluster.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ClusterFlags {
+    /// Kubeconfig file; without it, KUBECONFIG, ~/.kube/config or the pod's ServiceAccount.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context in the kubeconfig.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+impl ClusterFlags {
+    /// A client for the chosen cluster.
+    pub async fn client(&self) -> anyhow::Result<Client> {
+        let config = self.config().await?;
+        let address = config.cluster_url.clone();
+        Client::try_from(config).with_context(|| format!("cannot set up a client for {address}"))
+    }
+
+    async fn config(&self) -> anyhow::Result<Config> {
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        match &self.kubeconfig {
+            Some(file) => {
+                let kubeconfig = Kubeconfig::read_from(file)
+                    .with_context(|| format!("cannot use kubeconfig {}", file.display()))?;
+                Config::from_custom_kubeconfig(kubeconfig, &options)
+                    .await
+                    .with_context(|| format!("cannot use kubeconfig {}", file.display()))
+            }
+            None if self.context.is_some() => {
+                Config::from_kubeconfig(&options).await.context("cannot use the kubeconfig (KUBECONFIG, ~/.kube/config)")
+            }
+            None => Config::infer().await.context(
+                "no cluster to talk to: neither a usable kubeconfig (--kubeconfig, KUBECONFIG, ~/.kube/config) nor a \
+                 ServiceAccount",
+            ),
+        }
+    }
+}

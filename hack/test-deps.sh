@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Installs what the tests need and the machine lacks: kubectl, promtool, git (Debian and Ubuntu) and cargo-deny.
+set -euo pipefail
+
+CARGO_DENY_VERSION=0.20.2
+tools="${XDG_CACHE_HOME:-$HOME/.cache}/osc/tools"
+
+missing=()
+command -v git >/dev/null || missing+=(git)
+command -v kubectl >/dev/null || missing+=(kubernetes-client)
+command -v promtool >/dev/null || missing+=(prometheus)
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Only promtool is wanted of the package prometheus: its service must not start.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ]; then
+        "$@"
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 0755 "$policy"
+    local result=0
+    "$@" || result=$?
+    as_root rm -f "$policy"
+    return "$result"
+}
+
+if [ "${#missing[@]}" -gt 0 ]; then
+    if ! command -v apt-get >/dev/null; then
+        echo "Missing: ${missing[*]} (names of Debian packages). This script installs them with apt-get only;" >&2
+        echo "on this system, install git, kubectl and promtool with its own package manager and try again." >&2
+        exit 1
+    fi
+    echo "installing ${missing[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
+    without_services as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -q -y --no-install-recommends "${missing[@]}"
+fi
+
+if ! command -v cargo-deny >/dev/null && [ ! -x "$tools/bin/cargo-deny" ]; then
+    echo "installing cargo-deny $CARGO_DENY_VERSION into $tools: some minutes, once"
+    CARGO_TARGET_DIR="$tools/target" cargo install --quiet --locked cargo-deny \
+        --version "$CARGO_DENY_VERSION" --root "$tools"
+    rm -rf "$tools/target"
+fi

@@ -1,0 +1,126 @@
+//! The operator's namespace, its ServiceAccounts and its Deployment.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use osc_api::names;
+use serde_json::{Value, json};
+
+use super::{MONITOR_IMAGE, OPERATOR_IMAGE, image, typed};
+
+/// Name of the Deployment; the Go operator's, so that one replaces the other.
+pub const DEPLOYMENT: &str = "controller-manager";
+/// Label of the operator's pods.
+pub const POD_LABEL: (&str, &str) = ("control-plane", "controller-manager");
+/// Port of health and metrics.
+pub const METRICS_PORT: u16 = 8080;
+/// Name of that port.
+pub const METRICS_PORT_NAME: &str = "metrics";
+
+/// The namespace, with the labels that the operator sees to afterwards.
+pub fn namespace() -> anyhow::Result<Value> {
+    typed::<Namespace>(json!({"metadata": {"name": names::OPERATOR_NAMESPACE, "labels": {
+        "openshift.io/cluster-monitoring": "true",
+        "pod-security.kubernetes.io/enforce": "privileged",
+        "pod-security.kubernetes.io/audit": "privileged",
+        "pod-security.kubernetes.io/warn": "privileged",
+    }}}))
+}
+
+/// Neither mounts a token by itself: the operator's pod asks for its own, kata-monitor needs none.
+pub fn service_accounts() -> anyhow::Result<Vec<Value>> {
+    [names::OPERATOR_NAME, names::MONITOR_SERVICE_ACCOUNT]
+        .into_iter()
+        .map(|name| {
+            typed::<ServiceAccount>(json!({
+                "metadata": {"name": name, "namespace": names::OPERATOR_NAMESPACE},
+                "automountServiceAccountToken": false,
+            }))
+        })
+        .collect()
+}
+
+/// The operator.
+pub fn deployment() -> anyhow::Result<Value> {
+    let labels = json!({(POD_LABEL.0): POD_LABEL.1});
+    typed::<Deployment>(json!({
+        "metadata": {"name": DEPLOYMENT, "namespace": names::OPERATOR_NAMESPACE, "labels": labels},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            // Never two at a time, even for a moment; the Lease would hold the second one back anyway.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+            "template": {
+                "metadata": {
+                    "labels": labels,
+                    "annotations": {"kubectl.kubernetes.io/default-container": "manager"},
+                },
+                "spec": {
+                    "serviceAccountName": names::OPERATOR_NAME,
+                    "automountServiceAccountToken": true,
+                    "terminationGracePeriodSeconds": 10,
+                    "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+                    "tolerations": tolerations(),
+                    "containers": [container()],
+                },
+            },
+        },
+    }))
+}
+
+/// The operator runs on control-plane nodes, too, and leaves a node that is gone soon: it has nodes to care for.
+fn tolerations() -> Value {
+    json!([
+        {"key": names::MASTER_NODE_ROLE, "operator": "Exists", "effect": "NoSchedule"},
+        {
+            "key": "node.kubernetes.io/unreachable",
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": 120,
+        },
+        {
+            "key": "node.kubernetes.io/not-ready",
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": 120,
+        },
+        {"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoSchedule"},
+    ])
+}
+
+fn container() -> Value {
+    let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}});
+    json!({
+        "name": "manager",
+        "image": image(OPERATOR_IMAGE),
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/osc-operator"],
+        "args": ["--leader-elect", format!("--metrics-bind-address=0.0.0.0:{METRICS_PORT}")],
+        // SANDBOXED_CONTAINERS_EXTENSION is left out on purpose: the cluster's release tells the extension.
+        "env": [
+            field("POD_NAMESPACE", "metadata.namespace"),
+            field("POD_NAME", "metadata.name"),
+            {"name": "RELATED_IMAGE_KATA_MONITOR", "value": image(MONITOR_IMAGE)},
+        ],
+        "ports": [{"name": METRICS_PORT_NAME, "containerPort": METRICS_PORT, "protocol": "TCP"}],
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": METRICS_PORT_NAME},
+            "initialDelaySeconds": 15,
+            "periodSeconds": 20,
+        },
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": METRICS_PORT_NAME},
+            "initialDelaySeconds": 5,
+            "periodSeconds": 10,
+        },
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "40Mi"},
+            "limits": {"cpu": "200m", "memory": "256Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": true,
+            "runAsNonRoot": true,
+        },
+    })
+}

@@ -1,0 +1,336 @@
+//! Who may do what: exactly what the code does, and next to each rule the code that does it.
+//!
+//! Rules name objects wherever RBAC can tell them: `list` and `watch` with the field selector `metadata.name=...`,
+//! which is how the operator reads single objects, and `create` where it is part of a server-side apply, whose
+//! request carries the name. A plain `create` carries none, so that rules for those name nothing.
+
+use std::fmt::Write;
+
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use osc_api::names;
+use serde_json::{Value, json};
+
+use super::{HEADER_MARKDOWN, typed};
+
+/// What may be done, and why.
+pub struct Grant {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// Resource, with its subresource if any.
+    pub resource: &'static str,
+    /// What may be done with it.
+    pub verbs: &'static [&'static str],
+    /// With which objects; empty: all.
+    pub names: &'static [&'static str],
+    /// Which code does it.
+    pub reason: &'static str,
+}
+
+/// Grants that hold in one place.
+pub struct Permissions {
+    /// Name of the role and of its binding.
+    pub name: &'static str,
+    /// Where: in one namespace, or in the cluster.
+    pub namespace: Option<&'static str>,
+    /// What.
+    pub grants: &'static [Grant],
+}
+
+const MCO: &str = "machineconfiguration.openshift.io";
+const READ: &[&str] = &["list", "watch"];
+/// What watching, server-side apply and deletion of one object need.
+const OWN: &[&str] = &["list", "watch", "create", "patch", "delete"];
+
+const fn grant(
+    group: &'static str,
+    resource: &'static str,
+    verbs: &'static [&'static str],
+    names: &'static [&'static str],
+    reason: &'static str,
+) -> Grant {
+    Grant { group, resource, verbs, names, reason }
+}
+
+/// Everything that the operator may do.
+pub const OPERATOR: &[Permissions] = &[
+    Permissions {
+        name: names::OPERATOR_NAME,
+        namespace: None,
+        grants: &[
+            grant(
+                "apiextensions.k8s.io",
+                "customresourcedefinitions",
+                READ,
+                &[],
+                "operator: cache/watch.rs, watch_definitions: which optional APIs there are",
+            ),
+            grant(
+                names::KATACONFIG_GROUP,
+                "kataconfigs",
+                &["list", "watch", "patch"],
+                &[],
+                "operator: cache/watch.rs, KataConfigs; engine: install.rs finalizer and uninstall.rs let_go",
+            ),
+            grant(
+                names::KATACONFIG_GROUP,
+                "kataconfigs/status",
+                &["patch"],
+                &[],
+                "engine: status.rs, PatchStatus",
+            ),
+            grant(
+                names::KATACONFIG_GROUP,
+                "kataconfigs/finalizers",
+                &["update"],
+                &[],
+                "engine: desired.rs owned_by sets blockOwnerDeletion; admission OwnerReferencesPermissionEnforcement",
+            ),
+            grant(
+                "",
+                "nodes",
+                &["list", "watch", "patch"],
+                &[],
+                "operator: cache/watch.rs, Nodes; engine: install.rs and uninstall.rs roles, LabelNode",
+            ),
+            grant("", "pods", READ, &[], "operator: cache/watch.rs, watch_pods: pods that block a removal"),
+            grant(
+                "",
+                "namespaces",
+                &["list", "watch", "patch"],
+                &[names::OPERATOR_NAMESPACE],
+                "engine: desired.rs namespace, applied only where it exists",
+            ),
+            grant(
+                MCO,
+                "machineconfigs",
+                &["get"],
+                &[],
+                "operator: reconcile.rs read_rendered: rendered machine configs, whose names are not known beforehand",
+            ),
+            grant(
+                MCO,
+                "machineconfigs",
+                OWN,
+                &[names::EXTENSION_MACHINE_CONFIG],
+                "engine: desired.rs machine_config",
+            ),
+            grant(MCO, "machineconfigpools", READ, &[], "operator: cache/watch.rs, Pools"),
+            grant(
+                MCO,
+                "machineconfigpools",
+                &["create", "patch", "delete"],
+                &[names::KATA_POOL],
+                "engine: desired.rs pool",
+            ),
+            grant(
+                MCO,
+                "containerruntimeconfigs",
+                OWN,
+                &[names::CONTAINER_RUNTIME_CONFIG],
+                "engine: desired.rs container_runtime_config",
+            ),
+            grant(
+                "node.k8s.io",
+                "runtimeclasses",
+                &["create"],
+                &[],
+                "engine: install.rs runtime_class: a plain create, so that an edited overhead survives",
+            ),
+            grant(
+                "node.k8s.io",
+                "runtimeclasses",
+                OWN,
+                &[names::KATA_RUNTIME_CLASS],
+                "engine: desired.rs runtime_class_scheduling; install.rs and uninstall.rs finalizer and deletion",
+            ),
+            grant(
+                "security.openshift.io",
+                "securitycontextconstraints",
+                OWN,
+                &[names::MONITOR_SCC],
+                "engine: desired.rs scc",
+            ),
+            grant(
+                "config.openshift.io",
+                "clusterversions",
+                READ,
+                &[names::CLUSTER_VERSION],
+                "engine: desired.rs extension",
+            ),
+        ],
+    },
+    Permissions {
+        name: names::OPERATOR_NAME,
+        namespace: Some(names::OPERATOR_NAMESPACE),
+        grants: &[
+            grant("apps", "daemonsets", OWN, &[names::MONITOR], "engine: desired.rs monitor"),
+            grant(
+                "",
+                "configmaps",
+                READ,
+                &[names::DASHBOARD_CONFIG_MAP],
+                "engine: desired.rs dashboard: the source of the copy",
+            ),
+        ],
+    },
+    Permissions {
+        name: "sandboxed-containers-operator-leader-election",
+        namespace: Some(names::OPERATOR_NAMESPACE),
+        grants: &[
+            grant(
+                "coordination.k8s.io",
+                "leases",
+                &["create"],
+                &[],
+                "operator: leader.rs, elect: a plain create",
+            ),
+            grant(
+                "coordination.k8s.io",
+                "leases",
+                &["get", "patch"],
+                &[names::LEADER_ELECTION_LEASE],
+                "operator: leader.rs, elect; kube-lease-manager reads the Lease and writes it by patches only",
+            ),
+        ],
+    },
+    Permissions {
+        name: "sandboxed-containers-operator-dashboard",
+        namespace: Some(names::DASHBOARD_NAMESPACE),
+        grants: &[grant(
+            "",
+            "configmaps",
+            OWN,
+            &[names::DASHBOARD_CONFIG_MAP],
+            "engine: desired.rs dashboard: the copy that the console shows",
+        )],
+    },
+    Permissions {
+        name: "sandboxed-containers-operator-events",
+        namespace: Some("default"),
+        grants: &[grant(
+            "events.k8s.io",
+            "events",
+            &["create"],
+            &[],
+            "operator: apply.rs emit: events about cluster-scoped objects belong there; each has a name of its own",
+        )],
+    },
+];
+
+impl Grant {
+    fn rule(&self) -> Value {
+        let mut rule = json!({"apiGroups": [self.group], "resources": [self.resource], "verbs": self.verbs});
+        if !self.names.is_empty() {
+            rule["resourceNames"] = json!(self.names);
+        }
+        rule
+    }
+}
+
+impl Permissions {
+    /// The role and its binding to a ServiceAccount.
+    fn objects(&self, account: &str, account_namespace: &str) -> anyhow::Result<[Value; 2]> {
+        let rules: Vec<Value> = self.grants.iter().map(Grant::rule).collect();
+        let subjects = json!([{"kind": "ServiceAccount", "name": account, "namespace": account_namespace}]);
+        let reference =
+            |kind: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": self.name});
+        Ok(match self.namespace {
+            None => {
+                let metadata = json!({"name": self.name});
+                [
+                    typed::<ClusterRole>(json!({"metadata": metadata, "rules": rules}))?,
+                    typed::<ClusterRoleBinding>(json!({
+                        "metadata": metadata, "roleRef": reference("ClusterRole"), "subjects": subjects,
+                    }))?,
+                ]
+            }
+            Some(namespace) => {
+                let metadata = json!({"name": self.name, "namespace": namespace});
+                [
+                    typed::<Role>(json!({"metadata": metadata, "rules": rules}))?,
+                    typed::<RoleBinding>(json!({
+                        "metadata": metadata, "roleRef": reference("Role"), "subjects": subjects,
+                    }))?,
+                ]
+            }
+        })
+    }
+}
+
+/// The operator's roles and bindings.
+pub fn operator() -> anyhow::Result<Vec<Value>> {
+    let objects = OPERATOR
+        .iter()
+        .map(|permissions| permissions.objects(names::OPERATOR_NAME, names::OPERATOR_NAMESPACE))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(objects.into_iter().flatten().collect())
+}
+
+/// The same for people who review it.
+pub fn table() -> anyhow::Result<String> {
+    let mut text = format!(
+        "{HEADER_MARKDOWN}\n# What the operator may do, and why\n\n\
+         | Where | Resource | Verbs | Objects | Used by |\n|---|---|---|---|---|\n"
+    );
+    for permissions in OPERATOR {
+        let place = permissions.namespace.unwrap_or("cluster");
+        for grant in permissions.grants {
+            let dot = if grant.group.is_empty() { "" } else { "." };
+            let objects = if grant.names.is_empty() { "all".to_owned() } else { grant.names.join(", ") };
+            writeln!(
+                text,
+                "| {place} | {}{dot}{} | {} | {objects} | {} |",
+                grant.resource,
+                grant.group,
+                grant.verbs.join(", "),
+                grant.reason,
+            )?;
+        }
+    }
+    Ok(text)
+}
+
+/// Roles for people. Viewing joins the cluster's `view`; changing reboots nodes, so that it joins only `admin`.
+pub fn users() -> anyhow::Result<Vec<Value>> {
+    let role = |name: &str, joins: &[&str], verbs: &[&str]| {
+        let labels: serde_json::Map<String, Value> = joins
+            .iter()
+            .map(|role| (format!("rbac.authorization.k8s.io/aggregate-to-{role}"), json!("true")))
+            .collect();
+        typed::<ClusterRole>(json!({
+            "metadata": {"name": name, "labels": labels},
+            "rules": [
+                {"apiGroups": [names::KATACONFIG_GROUP], "resources": ["kataconfigs"], "verbs": verbs},
+                {"apiGroups": [names::KATACONFIG_GROUP], "resources": ["kataconfigs/status"], "verbs": ["get"]},
+            ],
+        }))
+    };
+    let view = ["get", "list", "watch"];
+    let edit = ["create", "delete", "get", "list", "patch", "update", "watch"];
+    Ok(vec![
+        role("kataconfig-viewer-role", &["view", "cluster-reader"], &view)?,
+        role("kataconfig-editor-role", &["admin"], &edit)?,
+    ])
+}
+
+/// Lets the cluster's Prometheus find what it is to scrape.
+pub fn prometheus() -> anyhow::Result<Vec<Value>> {
+    let namespace = names::OPERATOR_NAMESPACE;
+    Ok(vec![
+        typed::<Role>(json!({
+            "metadata": {"name": "monitor-role", "namespace": namespace},
+            "rules": [{
+                "apiGroups": [""],
+                "resources": ["services", "endpoints", "pods"],
+                "verbs": ["get", "list", "watch"],
+            }],
+        }))?,
+        typed::<RoleBinding>(json!({
+            "metadata": {"name": "monitor-rolebinding", "namespace": namespace},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "monitor-role"},
+            "subjects": [
+                {"kind": "ServiceAccount", "name": "prometheus-k8s", "namespace": "openshift-monitoring"},
+            ],
+        }))?,
+    ])
+}
