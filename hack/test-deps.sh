@@ -39,6 +39,10 @@ if [ "${#missing[@]}" -gt 0 ]; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
     without_services as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -q -y --no-install-recommends "${missing[@]}"
+    # Nor at the next start of the machine.
+    case " ${missing[*]} " in
+    *" prometheus "*) as_root systemctl disable prometheus.service >/dev/null 2>&1 || true ;;
+    esac
 fi
 
 if ! command -v cargo-deny >/dev/null && [ ! -x "$tools/bin/cargo-deny" ]; then

@@ -62,7 +62,7 @@ fn api_docs(root: &Path) -> anyhow::Result<()> {
 fn dependencies(root: &Path) -> anyhow::Result<()> {
     let tool = cargo_deny().context("cargo-deny is not installed; install it with hack/test-deps.sh")?;
     run(Command::new(tool).current_dir(root).args([
-        "--offline",
+        "--locked",
         "--log-level",
         "error",
         "check",

@@ -6,24 +6,43 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceSubresources, CustomResourceValidation, JSONSchemaProps,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, ObjectMeta, Time};
+use kube::Resource;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{cluster_resource, names, schema};
 
 /// The request to have Kata on (some of) the worker nodes, and its state. There is one in a cluster.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KataConfig {
     /// Name, finalizers, deletion timestamp.
     #[serde(default)]
     pub metadata: ObjectMeta,
     /// What is asked for. `null` and absent are allowed and mean all defaults.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub spec: Option<KataConfigSpec>,
     /// What was observed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub status: Option<KataConfigStatus>,
+}
+
+/// On the wire an object names its version and kind.
+impl Serialize for KataConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("apiVersion", &Self::api_version(&()))?;
+        map.serialize_entry("kind", &Self::kind(&()))?;
+        map.serialize_entry("metadata", &self.metadata)?;
+        if let Some(spec) = &self.spec {
+            map.serialize_entry("spec", spec)?;
+        }
+        if let Some(status) = &self.status {
+            map.serialize_entry("status", status)?;
+        }
+        map.end()
+    }
 }
 
 cluster_resource!(KataConfig, names::KATACONFIG_GROUP, "v1", "kataconfigs");
@@ -251,6 +270,15 @@ mod tests {
         let spec = parsed.spec.unwrap_or_default();
         assert_eq!((spec.log_level.as_str(), spec.check_node_eligibility), ("info", false));
         assert!(!spec.enable_peer_pods && spec.kata_config_pool_selector.is_none());
+    }
+
+    #[test]
+    fn an_object_names_its_version_and_kind() {
+        let written = serde_json::to_value(KataConfig::default()).unwrap();
+        let expected = serde_json::json!({
+            "apiVersion": "kataconfiguration.openshift.io/v1", "kind": "KataConfig", "metadata": {}
+        });
+        assert_eq!(written, expected);
     }
 
     #[test]

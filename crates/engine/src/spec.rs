@@ -1,5 +1,6 @@
 //! From the wire's KataConfig to one that can be relied on.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use osc_api::{KataConfigSpec, names};
 
 use crate::observed::KataConfigView;
@@ -30,10 +31,13 @@ pub fn validate(kata_config: &KataConfigView) -> Result<ValidSpec, Vec<String>> 
     });
     let selector = match &spec.kata_config_pool_selector {
         None => Selector::default(),
-        Some(selector) => Selector::parse(selector, "spec.kataConfigPoolSelector").unwrap_or_else(|errors| {
-            complaints.extend(errors);
-            Selector::default()
-        }),
+        Some(selector) => {
+            complaints.extend(self_defeating(selector));
+            Selector::parse(selector, "spec.kataConfigPoolSelector").unwrap_or_else(|errors| {
+                complaints.extend(errors);
+                Selector::default()
+            })
+        }
     };
     if !complaints.is_empty() {
         return Err(complaints);
@@ -47,6 +51,24 @@ pub fn validate(kata_config: &KataConfigView) -> Result<ValidSpec, Vec<String>> 
         log_level,
         peer_pods: spec.enable_peer_pods,
     })
+}
+
+/// Demands that a node no longer meets once it is selected.
+fn self_defeating(selector: &LabelSelector) -> Vec<String> {
+    let role = names::KATA_NODE_ROLE;
+    let expressions = selector.match_expressions.iter().flatten().enumerate();
+    let excludes = |expression: &LabelSelectorRequirement| {
+        expression.key == role && matches!(expression.operator.as_str(), "DoesNotExist" | "NotIn")
+    };
+    expressions
+        .filter(|(_, expression)| excludes(expression))
+        .map(|(index, _)| {
+            format!(
+                "spec.kataConfigPoolSelector.matchExpressions[{index}] excludes nodes with label {role}, which every \
+                 selected node is given: nodes would enter and leave the pool forever; select by another label"
+            )
+        })
+        .collect()
 }
 
 fn log_level(spec: &KataConfigSpec) -> Result<String, String> {

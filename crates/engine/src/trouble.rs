@@ -115,7 +115,11 @@ impl Troubles {
                 self.paused(pool);
             }
             // A pool is degraded when a node of it is: say it once.
-            if !told_of_nodes && (*waited_for || *name == layout.pool()) && !pool.degraded.is_empty() {
+            if !told_of_nodes
+                && !survey.working()
+                && (*waited_for || *name == layout.pool())
+                && !pool.degraded.is_empty()
+            {
                 self.add(
                     "PoolDegraded",
                     format!("MachineConfigPool {name} is degraded: {}", pool.degraded.join(" ")),

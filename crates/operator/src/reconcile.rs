@@ -124,6 +124,11 @@ impl Reconciler {
         }
         let plan = decide(&observed, &self.settings);
         let outcome = self.carry_out(&plan, leadership, cancel).await;
+        if !plan.steps.is_empty()
+            && let Ok(after) = self.cache.observe(self.clock.now())
+        {
+            self.metrics.observed(&after);
+        }
         let result = match outcome {
             Outcome::Done(_) => "success",
             Outcome::Conflict => "conflict",

@@ -139,7 +139,7 @@ pub const OPERATOR: &[Permissions] = &[
             grant(
                 "node.k8s.io",
                 "runtimeclasses",
-                OWN,
+                &["list", "watch", "patch", "delete"],
                 &[names::KATA_RUNTIME_CLASS],
                 "engine: desired.rs runtime_class_scheduling; install.rs and uninstall.rs finalizer and deletion",
             ),

@@ -148,7 +148,11 @@ impl Reply {
     }
 
     pub fn text(text: &'static str) -> Self {
-        Self { code: 200, content: Content::Raw("text/plain", Bytes::from_static(text.as_bytes())), warnings: Vec::new() }
+        Self {
+            code: 200,
+            content: Content::Raw("text/plain", Bytes::from_static(text.as_bytes())),
+            warnings: Vec::new(),
+        }
     }
 
     /// A `Status` that reports success.

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::call::{DEFINITIONS, NAMESPACES, State};
 use super::definition;
 use super::metadata::{self, finalizers, is_deleting, text};
-use super::store::{Change, Changed, Expect, Feed, Key};
+use super::store::{Change, Expect, Feed, Key};
 use super::verbs::delete::{self, DeleteOptions, FOREGROUND, ORPHAN, Propagation};
 
 type Place = (Arc<str>, Key);
@@ -114,15 +114,16 @@ impl Cleaner {
             }
             let held = !finalizers(&after).is_empty()
                 || metadata::grace(&after).unwrap_or(0) > 0
-                || after["spec"]["finalizers"].as_array().is_some_and(|l| !l.is_empty() && *place.0 == *NAMESPACES);
+                || after["spec"]["finalizers"]
+                    .as_array()
+                    .is_some_and(|l| !l.is_empty() && *place.0 == *NAMESPACES);
             let done = if is_deleting(&after) && !held {
                 self.state.store.remove(&place.0, &before, after).map(|_| ())
             } else {
                 self.state.store.put(&place.0, Expect::Is(&before), after).map(|_| ())
             };
-            match done {
-                Ok(()) => break,
-                Err(Changed) => {}
+            if done.is_ok() {
+                break;
             }
         }
         if *place.0 == *DEFINITIONS {

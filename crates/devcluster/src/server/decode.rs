@@ -24,7 +24,10 @@ impl FieldValidation {
             Some("Strict") => Ok(Self::Strict),
             Some(other) => Err(ApiError::invalid_kind(
                 "meta.k8s.io",
-                &format!("{}Options", if call.info.verb == super::Verb::Create { "Create" } else { "Update" }),
+                &format!(
+                    "{}Options",
+                    if call.info.verb == super::Verb::Create { "Create" } else { "Update" }
+                ),
                 "",
                 &[Cause::unsupported("fieldValidation", &other.into(), &["", "Ignore", "Warn", "Strict"])],
             )),
@@ -109,12 +112,9 @@ fn identify(call: &Call, object: &mut Value) -> Result<(), ApiError> {
 fn refused(call: &Call, object: &Value, origin: Origin, why: &str) -> ApiError {
     let Call { resource, .. } = call;
     match origin {
-        Origin::Patch => ApiError::invalid_kind(
-            "",
-            "",
-            "",
-            &[Cause::invalid("patch", &object.to_string().into(), why)],
-        ),
+        Origin::Patch => {
+            ApiError::invalid_kind("", "", "", &[Cause::invalid("patch", &object.to_string().into(), why)])
+        }
         Origin::Body | Origin::Apply => ApiError::bad_request(format!(
             "{kind} in version \"{version}\" cannot be handled as a {kind}: {why}",
             kind = resource.kind,

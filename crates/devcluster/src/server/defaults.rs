@@ -17,7 +17,10 @@ fn child<'a>(map: &'a mut Map<String, Value>, field: &str) -> Option<&'a mut Map
 }
 
 /// Items of a list that are objects.
-fn items<'a>(map: &'a mut Map<String, Value>, field: &str) -> impl Iterator<Item = &'a mut Map<String, Value>> {
+fn items<'a>(
+    map: &'a mut Map<String, Value>,
+    field: &str,
+) -> impl Iterator<Item = &'a mut Map<String, Value>> {
     map.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
@@ -39,7 +42,9 @@ pub fn apply(resource: &Resource, object: &mut Value) {
             set(object, "reclaimPolicy", json!("Delete"));
             set(object, "volumeBindingMode", json!("Immediate"));
         }
-        ("scheduling.k8s.io", "PriorityClass") => set(object, "preemptionPolicy", json!("PreemptLowerPriority")),
+        ("scheduling.k8s.io", "PriorityClass") => {
+            set(object, "preemptionPolicy", json!("PreemptLowerPriority"));
+        }
         ("admissionregistration.k8s.io", kind) => webhooks(kind, object),
         ("apiextensions.k8s.io", _) => definition(object),
         _ => {}
@@ -65,12 +70,9 @@ fn pod_spec(spec: &mut Map<String, Value>) {
     set(spec, "schedulerName", json!("default-scheduler"));
     set(spec, "terminationGracePeriodSeconds", json!(30));
     set(spec, "securityContext", json!({}));
-    match spec.get("serviceAccountName").or_else(|| spec.get("serviceAccount")).cloned() {
-        Some(account) => {
-            set(spec, "serviceAccountName", account.clone());
-            set(spec, "serviceAccount", account);
-        }
-        None => {}
+    if let Some(account) = spec.get("serviceAccountName").or_else(|| spec.get("serviceAccount")).cloned() {
+        set(spec, "serviceAccountName", account.clone());
+        set(spec, "serviceAccount", account);
     }
     for field in ["containers", "initContainers"] {
         for container in items(spec, field) {

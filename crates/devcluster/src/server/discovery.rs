@@ -22,7 +22,9 @@ pub fn answer(state: &State, info: &RequestInfo, headers: &HeaderMap) -> Option<
     let value = match segments.as_slice() {
         ["healthz" | "livez" | "readyz", ..] => return Some(output::bytes(200, "text/plain", "ok")),
         ["version"] => version(state),
-        ["api"] if aggregated => return Some(discovery_list(&registry, &[(String::new(), vec!["v1".into()])])),
+        ["api"] if aggregated => {
+            return Some(discovery_list(&registry, &[(String::new(), vec!["v1".into()])]));
+        }
         ["apis"] if aggregated => return Some(discovery_list(&registry, &registry.groups())),
         ["api"] => json!({
             "kind": "APIVersions", "versions": ["v1"],
@@ -42,7 +44,9 @@ pub fn answer(state: &State, info: &RequestInfo, headers: &HeaderMap) -> Option<
         }
         ["api", version] => resources(&registry, "", version)?,
         ["apis", group, version] => resources(&registry, group, version)?,
-        [] => json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"] }),
+        [] => {
+            json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"] })
+        }
         _ => return None,
     };
     Some(output::json(200, &value))
@@ -129,7 +133,8 @@ fn discovery_list(registry: &Registry, groups: &[(String, Vec<String>)]) -> Resp
             let versions: Vec<Value> = versions
                 .iter()
                 .map(|version| {
-                    let resources: Vec<Value> = registry.of_version(group, version).map(|r| aggregated(r)).collect();
+                    let resources: Vec<Value> =
+                        registry.of_version(group, version).map(|r| aggregated(r)).collect();
                     json!({ "version": version, "resources": resources, "freshness": "Current" })
                 })
                 .collect();
@@ -144,7 +149,8 @@ fn discovery_list(registry: &Registry, groups: &[(String, Vec<String>)]) -> Resp
 }
 
 fn aggregated(resource: &Resource) -> Value {
-    let kind = |[kind, group, version]: [&str; 3]| json!({ "group": group, "version": version, "kind": kind });
+    let kind =
+        |[kind, group, version]: [&str; 3]| json!({ "group": group, "version": version, "kind": kind });
     let own = [resource.kind.as_str(), resource.group.as_str(), resource.version.as_str()];
     let subresources: Vec<Value> = subresources(resource)
         .into_iter()

@@ -292,11 +292,7 @@ mod tests {
     fn a_running_watch_uses_up_a_cut() {
         let faults = Faults::default();
         let (_guard, mut ends) = faults.register(Arc::new(request(Verb::Watch, "pods")));
-        faults.inject(Fault {
-            matcher: Matcher::default(),
-            times: Some(1),
-            action: FaultAction::CutWatch,
-        });
+        faults.inject(Fault { matcher: Matcher::default(), times: Some(1), action: FaultAction::CutWatch });
         assert_eq!(ends.try_recv(), Ok(WatchEnd::Cut));
         assert_eq!(faults.decide(&request(Verb::Watch, "pods")), None);
     }

@@ -55,7 +55,8 @@ pub async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<
     }
     drop(listener);
     // Connections stop by themselves; whatever is still going on after this is cut when the set is dropped.
-    let _ = tokio::time::timeout(STOP_BOUND, async { while connections.join_next().await.is_some() {} }).await;
+    let _ =
+        tokio::time::timeout(STOP_BOUND, async { while connections.join_next().await.is_some() {} }).await;
 }
 
 async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {

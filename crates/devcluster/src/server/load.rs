@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::ServerError;
 use super::call::{DEFINITIONS, NAMESPACES, State};
 use super::registry::Resource;
-use super::store::{Changed, Expect, Key};
+use super::store::{Expect, Key};
 use super::{convert, defaults, definition, metadata, validate};
 
 /// Stores objects as they are and fills in what is missing. Definitions and namespaces come first, and a namespace
@@ -67,20 +67,17 @@ fn complete(state: &Arc<State>, resource: &Resource, object: &mut Value) -> Resu
     if resource.generation && map.get("generation").is_none_or(Value::is_null) {
         map.insert("generation".to_owned(), json!(1));
     }
-    match &resource.custom {
-        Some(custom) => {
-            if let Some(schema) = &custom.schema {
-                schema.prune(object);
-                schema.default(object);
-            }
+    if let Some(custom) = &resource.custom {
+        if let Some(schema) = &custom.schema {
+            schema.prune(object);
+            schema.default(object);
         }
-        None => {
-            state
-                .schemas
-                .decode(resource, object)
-                .map_err(|m| failure(object, format!("{}: {} instead of {}", m.field, m.found, m.wanted)))?;
-            defaults::apply(resource, object);
-        }
+    } else {
+        state
+            .schemas
+            .decode(resource, object)
+            .map_err(|m| failure(object, format!("{}: {} instead of {}", m.field, m.found, m.wanted)))?;
+        defaults::apply(resource, object);
     }
     if resource.collection.as_ref() == DEFINITIONS {
         definition::establish(state, object);
@@ -103,9 +100,8 @@ fn put(state: &State, resource: &Resource, object: Value) {
     loop {
         let before = state.store.get(&resource.collection, &key);
         let expect = before.as_ref().map_or(Expect::Absent, Expect::Is);
-        match state.store.put(&resource.collection, expect, object.clone()) {
-            Ok(_) => return,
-            Err(Changed) => {}
+        if state.store.put(&resource.collection, expect, object.clone()).is_ok() {
+            return;
         }
     }
 }

@@ -78,7 +78,9 @@ pub fn tidy(object: &mut Value) {
     let Some(metadata) = object["metadata"].as_object_mut() else { return };
     metadata.retain(|field, value| match field.as_str() {
         "labels" | "annotations" => value.as_object().is_none_or(|map| !map.is_empty()) && !value.is_null(),
-        "finalizers" | "ownerReferences" => value.as_array().is_none_or(|a| !a.is_empty()) && !value.is_null(),
+        "finalizers" | "ownerReferences" => {
+            value.as_array().is_none_or(|a| !a.is_empty()) && !value.is_null()
+        }
         "selfLink" => false,
         "name" | "namespace" | "generateName" => value.as_str().is_none_or(|t| !t.is_empty()),
         _ => !value.is_null(),
@@ -110,8 +112,7 @@ pub fn validate(resource: &Resource, object: &Value) -> Vec<Cause> {
                 if is_labels { names::qualified(key) } else { names::qualified(&key.to_lowercase()) };
             causes.extend(key_complaints.iter().map(|why| Cause::invalid(&path, &key.as_str().into(), why)));
             if is_labels && let Some(text) = value.as_str() {
-                causes
-                    .extend(names::label_value(text).iter().map(|why| Cause::invalid(&path, value, why)));
+                causes.extend(names::label_value(text).iter().map(|why| Cause::invalid(&path, value, why)));
             }
         }
     }
@@ -157,11 +158,8 @@ pub fn validate_update(before: &Value, after: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     if is_deleting(before) {
         let old = finalizers(before);
-        let new: Vec<String> = finalizers(after)
-            .into_iter()
-            .filter(|f| !old.contains(f))
-            .map(|f| format!("{f:?}"))
-            .collect();
+        let new: Vec<String> =
+            finalizers(after).into_iter().filter(|f| !old.contains(f)).map(|f| format!("{f:?}")).collect();
         if !new.is_empty() {
             let why = format!(
                 "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",

@@ -35,7 +35,7 @@ mod validate;
 mod verbs;
 mod watch;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -104,8 +104,8 @@ impl Server {
         let scheme = if self.authority.is_some() { "https" } else { "http" };
         let host = match self.address.ip() {
             ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
-            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-            ip @ std::net::IpAddr::V4(_) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+            IpAddr::V4(ip) => ip.to_string(),
         };
         format!("{scheme}://{host}:{}", self.address.port())
     }
@@ -137,6 +137,12 @@ impl Server {
 
     /// A client over HTTP with a user agent of its own, so that faults and the request log can tell it apart.
     pub fn client_named(&self, user_agent: &str) -> Result<kube::Client, ServerError> {
+        let config = self.client_config(user_agent)?;
+        kube::Client::try_from(config).map_err(|error| ServerError::Client(error.to_string()))
+    }
+
+    /// The configuration behind [`client_named`](Self::client_named), for clients with settings of their own.
+    pub fn client_config(&self, user_agent: &str) -> Result<kube::Config, ServerError> {
         let bad = |error: &dyn std::fmt::Display| ServerError::Client(error.to_string());
         let url: ::http::Uri = self.url().parse().map_err(|error| bad(&error))?;
         let mut config = kube::Config::new(url);
@@ -146,7 +152,7 @@ impl Server {
         config.auth_info.token = self.state.token.clone().map(Into::into);
         let value = ::http::HeaderValue::from_str(user_agent).map_err(|error| bad(&error))?;
         config.headers.push((::http::header::USER_AGENT, value));
-        kube::Client::try_from(config).map_err(|error| bad(&error))
+        Ok(config)
     }
 
     /// The faults of this server.

@@ -24,12 +24,16 @@ pub fn answer(state: &State, info: &RequestInfo, headers: &HeaderMap) -> Option<
             if !accept.contains("json") && !accept.contains("*/*") {
                 return Some(output::error(&ApiError::not_acceptable("application/json")));
             }
-            Some(output::json(200, &json!({
-                "swagger": "2.0", "info": info_object(state), "paths": {}, "definitions": {},
-            })))
+            Some(output::json(
+                200,
+                &json!({
+                    "swagger": "2.0", "info": info_object(state), "paths": {}, "definitions": {},
+                }),
+            ))
         }
         _ => {
-            let (group, version) = match path.strip_prefix("/openapi/v3/")?.split('/').collect::<Vec<_>>()[..] {
+            let (group, version) = match path.strip_prefix("/openapi/v3/")?.split('/').collect::<Vec<_>>()[..]
+            {
                 ["api", version] => ("", version),
                 ["apis", group, version] => (group, version),
                 _ => return None,
@@ -159,9 +163,7 @@ fn add_paths(resource: &Resource, paths: &mut Map<String, Value>) {
     let base = format!("{prefix}/{}", api_version(&resource.group, &resource.version));
     let scope = if resource.namespaced { "/namespaces/{namespace}" } else { "" };
     let collection = format!("{base}{scope}/{}", resource.plural);
-    let parameter = |name: &str| {
-        json!({ "name": name, "in": "query", "schema": { "type": "string", "uniqueItems": true } })
-    };
+    let parameter = |name: &str| json!({ "name": name, "in": "query", "schema": { "type": "string", "uniqueItems": true } });
     let parameters: Vec<Value> =
         ["dryRun", "fieldManager", "fieldValidation"].into_iter().map(parameter).collect();
     let operation = |action: &str| {

@@ -235,7 +235,10 @@ mod tests {
 
     #[test]
     fn the_first_form_that_is_offered_wins() {
-        assert_eq!(accepted("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"), Ok(Form::Table));
+        assert_eq!(
+            accepted("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"),
+            Ok(Form::Table)
+        );
         assert_eq!(accepted("application/vnd.kubernetes.protobuf,application/json"), Ok(Form::Object));
         assert_eq!(
             accepted("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"),

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use http::{HeaderMap, Method, header};
 
 /// What a request wants to do with a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Verb {
     /// Read one object.
+    #[default]
     Get,
     /// Read many objects.
     List,
@@ -75,12 +76,6 @@ pub struct RequestInfo {
     pub path: String,
     /// Query parameters, the first value of each.
     pub query: HashMap<String, String>,
-}
-
-impl Default for Verb {
-    fn default() -> Self {
-        Self::Get
-    }
 }
 
 impl RequestInfo {
@@ -194,10 +189,7 @@ mod tests {
     #[test]
     fn paths_of_all_shapes() {
         let info = parse(&Method::GET, "/api/v1/namespaces/a/pods/b/log?container=c");
-        assert_eq!(
-            (info.namespace.as_str(), info.resource.as_str(), info.name.as_str()),
-            ("a", "pods", "b")
-        );
+        assert_eq!((info.namespace.as_str(), info.resource.as_str(), info.name.as_str()), ("a", "pods", "b"));
         assert_eq!(info.subresource, "log");
         let info = parse(&Method::PATCH, "/apis/apps/v1/namespaces/a/daemonsets/b/status");
         assert_eq!(

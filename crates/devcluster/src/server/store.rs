@@ -77,12 +77,7 @@ struct Collection {
 
 impl Default for Collection {
     fn default() -> Self {
-        Self {
-            objects: BTreeMap::new(),
-            log: VecDeque::new(),
-            compacted: 0,
-            signal: watch::channel(0).0,
-        }
+        Self { objects: BTreeMap::new(), log: VecDeque::new(), compacted: 0, signal: watch::channel(0).0 }
     }
 }
 
@@ -184,7 +179,12 @@ impl Store {
     /// Names of all collections that have objects, in no particular order.
     pub fn collections(&self) -> Vec<Arc<str>> {
         let inner = self.read();
-        inner.collections.iter().filter(|(_, c)| !c.objects.is_empty()).map(|(name, _)| name.clone()).collect()
+        inner
+            .collections
+            .iter()
+            .filter(|(_, c)| !c.objects.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// Stores `object` if the present state is the expected one. Sets `metadata.resourceVersion`.

@@ -53,7 +53,9 @@ fn pod_spec(spec: &Value, path: &str) -> Vec<Cause> {
             causes.push(Cause::required(format!("{path}.name"), ""));
         } else {
             causes.extend(
-                names::label(name).iter().map(|why| Cause::invalid(format!("{path}.name"), &name.into(), why)),
+                names::label(name)
+                    .iter()
+                    .map(|why| Cause::invalid(format!("{path}.name"), &name.into(), why)),
             );
             if seen.contains(&name) {
                 let message = format!("Duplicate value: {name:?}");
@@ -180,7 +182,7 @@ fn immutable(resource: &Resource, before: &Value, after: &Value) -> Vec<Cause> {
         _ => &[],
     };
     let at = |object: &Value, path: &str| {
-        path.split('.').fold(Some(object.clone()), |value, field| value.and_then(|v| v.get(field).cloned()))
+        path.split('.').try_fold(object, |value, field| value.get(field)).cloned()
     };
     let mut causes: Vec<Cause> = fields
         .iter()
@@ -214,7 +216,8 @@ fn frozen_pod(before: &Value, after: &Value) -> Option<Cause> {
     let open = |pod: &Value| {
         let mut spec = pod["spec"].clone();
         if let Some(map) = spec.as_object_mut() {
-            for field in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates"]
+            for field in
+                ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates"]
             {
                 map.remove(field);
             }

@@ -19,7 +19,7 @@ use super::status::ApiError;
 use super::store::{Change, Compacted};
 
 /// Real time between bookmarks.
-const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+const BOOKMARK_EVERY: Duration = Duration::from_mins(1);
 /// How long a watch lasts if the client does not say.
 const DEFAULT_TIMEOUT: u64 = 30 * 60;
 

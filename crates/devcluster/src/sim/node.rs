@@ -63,9 +63,6 @@ pub async fn run(world: Arc<World>, cancel: CancellationToken) {
             adds.add(Key::of(&**node));
         }
     });
-    for node in world.nodes.all() {
-        queue.add(Key::of(&*node));
-    }
     queue.run(8, &cancel, |key| sync(world.clone(), key)).await;
 }
 

@@ -106,8 +106,13 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
         }
     }
 
-    /// Calls `handler` on every change from now on. Handlers must be quick and must not write to this store.
+    /// Calls `handler` on everything that is there, as if it were new, and on every change from now on. Nothing is
+    /// lost or told out of order in between. Handlers must be quick and must not write to this store.
     pub fn on_change(&self, handler: impl Fn(&Change<K>) + Send + Sync + 'static) {
+        let _turn = self.take_turn();
+        for object in self.all() {
+            handler(&Change { before: None, after: Some(object) });
+        }
         self.handlers.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(handler));
     }
 
@@ -313,6 +318,20 @@ mod tests {
         store.remove(&pod("p", 7, "n2"));
         assert_eq!(store.count("n2"), 0);
         assert_eq!(*changes.lock().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_late_handler_hears_of_what_is_there() {
+        let store = store();
+        store.apply(pod("p", 1, "n"));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let writes = seen.clone();
+        store.on_change(move |change| {
+            let name = change.object().map(|pod| pod.name_any());
+            writes.lock().unwrap().push((change.before.is_some(), name.unwrap()));
+        });
+        store.apply(pod("p", 2, "n"));
+        assert_eq!(*seen.lock().unwrap(), [(false, "p".to_owned()), (true, "p".to_owned())]);
     }
 
     #[test]

@@ -13,7 +13,10 @@ async fn a_definition_is_served_at_once_and_validates() {
     assert_eq!(made["status"]["acceptedNames"]["kind"], "Widget");
     assert_eq!(made["status"]["conditions"][1]["type"], "Established");
     let list = api.get(WIDGETS).await.unwrap();
-    assert_eq!((list["kind"].as_str(), list["apiVersion"].as_str()), (Some("WidgetList"), Some("example.com/v1")));
+    assert_eq!(
+        (list["kind"].as_str(), list["apiVersion"].as_str()),
+        (Some("WidgetList"), Some("example.com/v1"))
+    );
     let refused = api.post(WIDGETS, widget("w", 0)).await.unwrap_err();
     assert_eq!((refused.code, refused.reason.as_str()), (422, "Invalid"));
     assert_eq!(
@@ -43,9 +46,13 @@ async fn a_definition_takes_its_objects_along_and_waits_for_their_finalizers() {
     let path = format!("{DEFINITIONS}/widgets.example.com");
     api.delete(&path).await.unwrap();
     api.gone(&format!("{WIDGETS}/free")).await;
-    assert_eq!(api.get(&path).await.unwrap()["metadata"]["finalizers"][0], "customresourcecleanup.apiextensions.k8s.io");
+    assert_eq!(
+        api.get(&path).await.unwrap()["metadata"]["finalizers"][0],
+        "customresourcecleanup.apiextensions.k8s.io"
+    );
     assert_eq!(api.post(WIDGETS, widget("new", 1)).await.unwrap_err().code, 405);
-    let held = api.until(&format!("{WIDGETS}/held"), |o| o["metadata"]["deletionTimestamp"].is_string()).await;
+    let held =
+        api.until(&format!("{WIDGETS}/held"), |o| o["metadata"]["deletionTimestamp"].is_string()).await;
     assert_eq!(held["metadata"]["generation"], 2);
     api.merge(&format!("{WIDGETS}/held"), json!({ "metadata": { "finalizers": null } })).await.unwrap();
     api.gone(&path).await;
@@ -64,7 +71,10 @@ async fn all_served_versions_show_the_same_objects() {
     api.post(DEFINITIONS, definition).await.unwrap();
     api.post(WIDGETS, widget("w", 3)).await.unwrap();
     let old = api.get("/apis/example.com/v1beta1/widgets/w").await.unwrap();
-    assert_eq!((old["apiVersion"].as_str(), old["spec"]["size"].as_i64()), (Some("example.com/v1beta1"), Some(3)));
+    assert_eq!(
+        (old["apiVersion"].as_str(), old["spec"]["size"].as_i64()),
+        (Some("example.com/v1beta1"), Some(3))
+    );
     let group = api.get("/apis/example.com").await.unwrap();
     assert_eq!(group["preferredVersion"]["version"], "v1");
 }

@@ -1,7 +1,8 @@
 //! Create, read, update, and the refusals that go with them.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::api::{Api as Typed, PostParams};
+use kube::api::{Api as Typed, ListParams, PostParams};
+use kube::config::KubeConfigOptions;
 use osc_devcluster::server::{Server, ServerConfig};
 use serde_json::json;
 
@@ -20,8 +21,14 @@ async fn a_typed_client_creates_reads_and_replaces() {
     assert_ne!(made.metadata.resource_version, replaced.metadata.resource_version);
     assert_eq!(api.get("a").await.unwrap().data, made.data);
     let namespaces: Typed<Namespace> = Typed::all(Api::of(&server).client());
-    let names: Vec<_> =
-        namespaces.list(&Default::default()).await.unwrap().items.into_iter().map(|n| n.metadata.name).collect();
+    let names: Vec<_> = namespaces
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .items
+        .into_iter()
+        .map(|n| n.metadata.name)
+        .collect();
     assert_eq!(
         names.iter().flatten().collect::<Vec<_>>(),
         ["default", "kube-node-lease", "kube-public", "kube-system"]
@@ -48,10 +55,7 @@ async fn refusals_are_worded_as_by_a_real_server() {
     let absent = api.put(&format!("{CONFIG_MAPS}/b"), config_map("b")).await.unwrap_err();
     assert_eq!(absent.code, 404);
     let renamed = api.put(&format!("{CONFIG_MAPS}/a"), config_map("b")).await.unwrap_err();
-    assert_eq!(
-        renamed.message,
-        "the name of the object (b) does not match the name on the URL (a)"
-    );
+    assert_eq!(renamed.message, "the name of the object (b) does not match the name on the URL (a)");
     let mut changed = made.clone();
     changed["data"]["a"] = json!("2");
     api.put(&format!("{CONFIG_MAPS}/a"), changed.clone()).await.unwrap();
@@ -101,12 +105,11 @@ async fn tls_and_token_let_the_right_client_in() {
     let kubeconfig = kube::config::Kubeconfig::from_yaml(&server.kubeconfig()).unwrap();
     assert_eq!(kubeconfig.current_context.as_deref(), Some("osc-devcluster"));
     let mut config =
-        kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     config.auth_info.token = Some("wrong".to_owned().into());
     let stranger = kube::Client::try_from(config).unwrap();
-    let refused = stranger.request::<serde_json::Value>(
-        http::Request::get("/api/v1/nodes").body(Vec::new()).unwrap(),
-    );
+    let refused =
+        stranger.request::<serde_json::Value>(http::Request::get("/api/v1/nodes").body(Vec::new()).unwrap());
     let Err(kube::Error::Api(status)) = refused.await else { panic!("not refused") };
     assert_eq!((status.code, status.reason.as_str()), (401, "Unauthorized"));
 }
@@ -115,7 +118,7 @@ async fn tls_and_token_let_the_right_client_in() {
 async fn bodies_may_be_yaml_but_not_protobuf() {
     let server = server().await;
     let api = Api::of(&server);
-    let yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\ndata: {k: v}\n".to_vec();
+    let yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata: {k: v}\n".to_vec();
     let made = api.send(http::Method::POST, CONFIG_MAPS, "application/yaml", yaml).await.unwrap();
     assert_eq!(made["data"]["k"], "v");
 }

@@ -41,7 +41,11 @@ async fn preconditions_hold() {
     let wrong = json!({ "preconditions": { "uid": "0000" } });
     let refused = api.delete_with(&path("a"), wrong).await.unwrap_err();
     assert_eq!((refused.code, refused.reason.as_str()), (409, "Conflict"));
-    assert!(refused.message.contains("Precondition failed: UID in precondition: 0000"), "{}", refused.message);
+    assert!(
+        refused.message.contains("Precondition failed: UID in precondition: 0000"),
+        "{}",
+        refused.message
+    );
     let right = json!({ "preconditions": { "uid": made["metadata"]["uid"] } });
     let done = api.delete_with(&path("a"), right).await.unwrap();
     assert_eq!((done["kind"].as_str(), done["status"].as_str()), (Some("Status"), Some("Success")));
@@ -88,7 +92,12 @@ async fn a_deletion_in_the_foreground_waits_for_what_blocks_it() {
     api.until(&path("child"), |child| child["metadata"]["deletionTimestamp"].is_string()).await;
     assert!(api.get(&path("owner")).await.is_ok());
     let child = api.get(&path("child")).await.unwrap();
-    let rest: Vec<&Value> = child["metadata"]["finalizers"].as_array().unwrap().iter().filter(|f| *f != "example.com/hold").collect();
+    let rest: Vec<&Value> = child["metadata"]["finalizers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|f| *f != "example.com/hold")
+        .collect();
     api.merge(&path("child"), json!({ "metadata": { "finalizers": rest } })).await.unwrap();
     api.gone(&path("child")).await;
     api.gone(&path("owner")).await;

@@ -137,7 +137,8 @@ async fn objects_are_applied_patched_and_deleted() {
     let line = squeezed(printed.lines().nth(1).unwrap());
     assert!(line.starts_with("d 0 0 0 0 0 <none>") && line.ends_with("c i:2 a=b"), "{line}");
     assert_eq!(kubectl.ok("get ds d -o jsonpath={.metadata.generation}").await, "2");
-    let patched = kubectl.ok(r#"patch ds d --type=json -p [{"op":"add","path":"/metadata/labels","value":{"x":"y"}}]"#);
+    let patched =
+        kubectl.ok(r#"patch ds d --type=json -p [{"op":"add","path":"/metadata/labels","value":{"x":"y"}}]"#);
     assert_eq!(patched.await.trim(), "daemonset.apps/d patched");
     let patched = kubectl.ok(r#"patch ds d -p {"metadata":{"labels":{"x":"z"}}}"#).await;
     assert_eq!(patched.trim(), "daemonset.apps/d patched");
@@ -179,7 +180,10 @@ async fn custom_resources_are_explained_printed_and_checked() {
     let applied = kubectl.run("apply -f -", &changed.to_string()).await;
     assert_eq!(applied.out.trim(), "widget.example.com/w configured", "{}", applied.err);
     let resources = kubectl.ok("api-resources").await;
-    assert!(resources.lines().any(|l| squeezed(l) == "widgets wd example.com/v1 false Widget"), "{resources}");
+    assert!(
+        resources.lines().any(|l| squeezed(l) == "widgets wd example.com/v1 false Widget"),
+        "{resources}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

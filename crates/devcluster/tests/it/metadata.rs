@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::{Api, CLASSES, CONFIG_MAPS, DEFINITIONS, WIDGETS, config_map, definition, runtime_class, server, widget};
+use crate::support::{
+    Api, CLASSES, CONFIG_MAPS, DEFINITIONS, WIDGETS, config_map, definition, runtime_class, server, widget,
+};
 
 #[tokio::test]
 async fn bad_names_and_labels_are_told_with_their_cause() {
@@ -44,8 +46,7 @@ async fn the_handler_of_a_runtime_class_is_immutable() {
     let server = server().await;
     let api = Api::of(&server);
     api.post(CLASSES, runtime_class("kata")).await.unwrap();
-    let refused =
-        api.merge(&format!("{CLASSES}/kata"), json!({ "handler": "other" })).await.unwrap_err();
+    let refused = api.merge(&format!("{CLASSES}/kata"), json!({ "handler": "other" })).await.unwrap_err();
     assert_eq!(refused.code, 422);
     assert_eq!(
         refused.message,
@@ -81,8 +82,7 @@ async fn unknown_fields_are_refused_warned_about_or_ignored() {
     api.post(DEFINITIONS, definition()).await.unwrap();
     let mut object = widget("w", 1);
     object["spec"]["colour"] = json!("red");
-    let refused =
-        api.post(&format!("{WIDGETS}?fieldValidation=Strict"), object.clone()).await.unwrap_err();
+    let refused = api.post(&format!("{WIDGETS}?fieldValidation=Strict"), object.clone()).await.unwrap_err();
     assert_eq!(refused.code, 400);
     assert!(
         refused.message.contains("strict decoding error: unknown field \"spec.colour\""),
@@ -93,8 +93,7 @@ async fn unknown_fields_are_refused_warned_about_or_ignored() {
     assert_eq!(made["spec"], json!({ "size": 1, "note": "none" }));
     let mut object = config_map("a");
     object["dat"] = json!({});
-    let refused =
-        api.post(&format!("{CONFIG_MAPS}?fieldValidation=Strict"), object).await.unwrap_err();
+    let refused = api.post(&format!("{CONFIG_MAPS}?fieldValidation=Strict"), object).await.unwrap_err();
     assert_eq!(
         refused.message,
         "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"dat\""

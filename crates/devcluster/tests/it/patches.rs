@@ -3,7 +3,9 @@
 use http::Method;
 use serde_json::json;
 
-use crate::support::{Api, CONFIG_MAPS, DEFINITIONS, PODS, WIDGETS, config_map, definition, pod, server, widget};
+use crate::support::{
+    Api, CONFIG_MAPS, DEFINITIONS, PODS, WIDGETS, config_map, definition, pod, server, widget,
+};
 
 #[tokio::test]
 async fn json_and_strategic_patches() {
@@ -13,14 +15,14 @@ async fn json_and_strategic_patches() {
     let path = format!("{PODS}/p");
     let patch = json!([{ "op": "add", "path": "/metadata/labels", "value": { "a": "b" } }]);
     let body = patch.to_string().into_bytes();
-    let patched = api.send(Method::PATCH, &path, "application/json-patch+json", body).await.unwrap();
-    assert_eq!(patched["metadata"]["labels"]["a"], "b");
+    let labelled = api.send(Method::PATCH, &path, "application/json-patch+json", body).await.unwrap();
+    assert_eq!(labelled["metadata"]["labels"]["a"], "b");
     let patch = json!({ "spec": { "containers": [{ "name": "c", "image": "i:2" }] } });
     let body = patch.to_string().into_bytes();
     let media_type = "application/strategic-merge-patch+json";
-    let patched = api.send(Method::PATCH, &path, media_type, body.clone()).await.unwrap();
-    assert_eq!(patched["spec"]["containers"][0]["image"], "i:2");
-    assert_eq!(patched["spec"]["containers"][0]["imagePullPolicy"], "IfNotPresent");
+    let changed = api.send(Method::PATCH, &path, media_type, body.clone()).await.unwrap();
+    assert_eq!(changed["spec"]["containers"][0]["image"], "i:2");
+    assert_eq!(changed["spec"]["containers"][0]["imagePullPolicy"], "IfNotPresent");
     api.post(DEFINITIONS, definition()).await.unwrap();
     api.post(WIDGETS, widget("w", 1)).await.unwrap();
     let refused = api.send(Method::PATCH, &format!("{WIDGETS}/w"), media_type, body).await.unwrap_err();
@@ -54,10 +56,7 @@ async fn server_side_apply_creates_owns_and_refuses() {
     other["data"]["a"] = json!("2");
     let refused = api.apply(&format!("{path}?fieldManager=two"), other.clone()).await.unwrap_err();
     assert_eq!((refused.code, refused.reason.as_str()), (409, "Conflict"));
-    assert_eq!(
-        refused.message,
-        "Apply failed with 1 conflict: conflict with \"one\": .data.a"
-    );
+    assert_eq!(refused.message, "Apply failed with 1 conflict: conflict with \"one\": .data.a");
     let forced = api.apply(&format!("{path}?fieldManager=two&force=true"), other).await.unwrap();
     assert_eq!(forced["data"]["a"], "2");
     let mut wrong = config_map("a");

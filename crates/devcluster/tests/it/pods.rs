@@ -16,10 +16,7 @@ async fn a_runtime_class_is_looked_up_and_merged_in() {
     let api = Api::of(&server);
     let refused = api.post(PODS, with_class("p", "kata")).await.unwrap_err();
     assert_eq!((refused.code, refused.reason.as_str()), (403, "Forbidden"));
-    assert_eq!(
-        refused.message,
-        "pods \"p\" is forbidden: pod rejected: RuntimeClass \"kata\" not found"
-    );
+    assert_eq!(refused.message, "pods \"p\" is forbidden: pod rejected: RuntimeClass \"kata\" not found");
     api.post(CLASSES, runtime_class("kata")).await.unwrap();
     let made = api.post(PODS, with_class("p", "kata")).await.unwrap();
     assert_eq!(made["spec"]["overhead"], json!({ "memory": "350Mi", "cpu": "250m" }));
@@ -71,8 +68,7 @@ async fn an_eviction_honours_the_disruption_budget() {
         "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "x" } } } });
     api.post("/apis/policy/v1/namespaces/default/poddisruptionbudgets", budget).await.unwrap();
     let evict = |name: &str| {
-        let eviction =
-            json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name } });
+        let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name } });
         let (api, path) = (api.clone(), format!("{PODS}/{name}/eviction"));
         async move { api.post(&path, eviction).await }
     };

@@ -20,11 +20,14 @@ pub struct Api {
 
 impl Api {
     pub fn of(server: &Server) -> Self {
-        Self { client: server.client().expect("a client") }
+        Self::named(server, "osc-devcluster-tests")
     }
 
+    /// Without the client's own retries, which would hide refusals like 429.
     pub fn named(server: &Server, user_agent: &str) -> Self {
-        Self { client: server.client_named(user_agent).expect("a client") }
+        let mut config = server.client_config(user_agent).expect("a configuration");
+        config.default_retry = false;
+        Self { client: kube::Client::try_from(config).expect("a client") }
     }
 
     pub fn client(&self) -> kube::Client {
@@ -81,8 +84,9 @@ impl Api {
         self.send(Method::PATCH, path, "application/merge-patch+json", patch.to_string().into_bytes()).await
     }
 
-    pub async fn apply(&self, path: &str, config: Value) -> Result<Value, Box<Status>> {
-        self.send(Method::PATCH, path, "application/apply-patch+yaml", config.to_string().into_bytes()).await
+    pub async fn apply(&self, target: &str, config: Value) -> Result<Value, Box<Status>> {
+        self.send(Method::PATCH, target, "application/apply-patch+yaml", config.to_string().into_bytes())
+            .await
     }
 
     /// Waits until a GET is refused with 404.

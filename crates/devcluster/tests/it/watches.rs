@@ -40,8 +40,8 @@ impl Events {
     }
 }
 
-fn event(kind: &str, name: &str) -> Option<(String, String)> {
-    Some((kind.to_owned(), name.to_owned()))
+fn event(kind: &str, name: &str) -> (String, String) {
+    (kind.to_owned(), name.to_owned())
 }
 
 #[tokio::test]
@@ -53,11 +53,11 @@ async fn a_watch_from_a_version_gets_what_came_after_it() {
     let version = list["metadata"]["resourceVersion"].as_str().unwrap();
     api.post(CONFIG_MAPS, config_map("b")).await.unwrap();
     let mut events = Events::open(&api, &format!("{CONFIG_MAPS}?watch=1&resourceVersion={version}")).await;
-    assert_eq!(events.next().await, event("ADDED", "b"));
+    assert_eq!(events.next().await, Some(event("ADDED", "b")));
     api.merge(&format!("{CONFIG_MAPS}/a"), json!({ "data": { "x": "y" } })).await.unwrap();
-    assert_eq!(events.next().await, event("MODIFIED", "a"));
+    assert_eq!(events.next().await, Some(event("MODIFIED", "a")));
     api.delete(&format!("{CONFIG_MAPS}/b")).await.unwrap();
-    assert_eq!(events.next().await, event("DELETED", "b"));
+    assert_eq!(events.next().await, Some(event("DELETED", "b")));
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn an_object_that_leaves_the_selection_is_deleted_for_the_watch() {
     let path = format!("{CONFIG_MAPS}/a");
     let label = |value: &str| json!({ "metadata": { "labels": { "on": value } } });
     api.merge(&path, label("yes")).await.unwrap();
-    assert_eq!(events.next().await, event("ADDED", "a"));
+    assert_eq!(events.next().await, Some(event("ADDED", "a")));
     api.merge(&path, label("no")).await.unwrap();
     let last = events.raw().await.unwrap();
     assert_eq!(last["type"], "DELETED");
@@ -85,7 +85,7 @@ async fn initial_events_end_with_a_marked_bookmark() {
         "{CONFIG_MAPS}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
     );
     let mut events = Events::open(&api, &path).await;
-    assert_eq!(events.next().await, event("ADDED", "a"));
+    assert_eq!(events.next().await, Some(event("ADDED", "a")));
     let bookmark = events.raw().await.unwrap();
     assert_eq!(bookmark["type"], "BOOKMARK");
     assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
@@ -116,7 +116,10 @@ async fn a_version_beyond_the_history_is_gone() {
     let mut events = Events::open(&api, &format!("{CONFIG_MAPS}?watch=1&resourceVersion={version}")).await;
     let error = events.raw().await.unwrap();
     assert_eq!(error["type"], "ERROR");
-    assert_eq!((error["object"]["code"].as_i64(), error["object"]["reason"].as_str()), (Some(410), Some("Expired")));
+    assert_eq!(
+        (error["object"]["code"].as_i64(), error["object"]["reason"].as_str()),
+        (Some(410), Some("Expired"))
+    );
     assert_eq!(events.next().await, None);
 }
 

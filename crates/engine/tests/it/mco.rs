@@ -35,12 +35,21 @@ pub struct Machine {
 impl World {
     /// One change; false if there is nothing to do, or nothing that can be done.
     pub fn mco_step(&mut self) -> bool {
-        self.mco_runs
-            && (self.mco_conditions()
-                || self.mco_generates()
-                || self.mco_renders()
+        if !self.mco_runs {
+            return false;
+        }
+        if self.mco_generates_late {
+            return self.mco_conditions()
                 || self.mco_works()
-                || self.mco_chooses())
+                || self.mco_chooses()
+                || self.mco_renders()
+                || self.mco_generates();
+        }
+        self.mco_conditions()
+            || self.mco_generates()
+            || self.mco_renders()
+            || self.mco_works()
+            || self.mco_chooses()
     }
 
     /// The pool whose configuration a node gets; none if it is in two custom pools.

@@ -54,6 +54,21 @@ fn assert_refused(world: &World, name: &str, reason: &str, message: &str) {
     "spec.kataConfigPoolSelector.matchLabels[kata]: \"yes, please\" is no label value: it must be empty or at most 63 \
      letters, digits, '-', '_' or '.', and begin and end with a letter or digit"
 )]
+#[case::own_role_absent(
+    json!({"kataConfigPoolSelector": {"matchExpressions": [
+        {"key": "node-role.kubernetes.io/kata-oc", "operator": "DoesNotExist"}
+    ]}}),
+    "spec.kataConfigPoolSelector.matchExpressions[0] excludes nodes with label node-role.kubernetes.io/kata-oc, which every \
+     selected node is given: nodes would enter and leave the pool forever; select by another label"
+)]
+#[case::own_role_other(
+    json!({"kataConfigPoolSelector": {"matchExpressions": [
+        {"key": "zone", "operator": "DoesNotExist"},
+        {"key": "node-role.kubernetes.io/kata-oc", "operator": "NotIn", "values": [""]}
+    ]}}),
+    "spec.kataConfigPoolSelector.matchExpressions[1] excludes nodes with label node-role.kubernetes.io/kata-oc, which every \
+     selected node is given: nodes would enter and leave the pool forever; select by another label"
+)]
 #[case::two_at_once(
     json!({"logLevel": "loud", "kataConfigPoolSelector": {"matchExpressions": [{"key": "zone", "operator": "="}]}}),
     "spec.logLevel is \"loud\", which CRI-O does not know; use one of fatal, panic, error, warn, info, debug, trace; \

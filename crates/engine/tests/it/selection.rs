@@ -205,9 +205,11 @@ fn a_log_level_goes_there_and_back_and_its_object_stays() {
     assert_eq!(world.reboots(), [("worker-0", 4), ("worker-1", 4)].into());
 }
 
-#[test]
-fn an_installation_with_a_log_level_reboots_each_node_exactly_once() {
+/// Also if the pool is rendered once without the log level before it is rendered with it.
+#[rstest]
+fn an_installation_with_a_log_level_reboots_each_node_exactly_once(#[values(false, true)] late: bool) {
     let mut world = World::two_workers();
+    world.mco_generates_late = late;
     world.create(KATA, json!({"logLevel": "debug"}));
     world.run();
     assert_eq!(log_level(&world), json!("debug"));

@@ -41,6 +41,8 @@ pub struct World {
     pub pods_unreadable: Option<String>,
     /// Whether the Machine Config Operator does anything.
     pub mco_runs: bool,
+    /// Whether it renders, and changes nodes, before it looks at ContainerRuntimeConfigs.
+    pub mco_generates_late: bool,
     /// Events that were emitted.
     pub events: Vec<Event>,
     /// Statuses that were written, with the name of the KataConfig.
@@ -97,6 +99,7 @@ impl World {
             pods: Vec::new(),
             pods_unreadable: None,
             mco_runs: true,
+            mco_generates_late: false,
             events: Vec::new(),
             told: Vec::new(),
             trace: Vec::new(),

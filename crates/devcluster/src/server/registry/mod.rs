@@ -4,6 +4,7 @@ mod builtin;
 mod custom;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -119,8 +120,8 @@ impl Registry {
 
     fn add(&mut self, resource: Arc<Resource>) {
         let key = key(&resource.group, &resource.version, &resource.plural);
-        if !self.index.contains_key(&key) {
-            self.index.insert(key, resource.clone());
+        if let Entry::Vacant(free) = self.index.entry(key) {
+            free.insert(resource.clone());
             self.resources.push(resource);
         }
     }

@@ -97,10 +97,10 @@ fn plan(resource: &Resource) -> Plan {
             ("Age", S, false),
         ],
         ("coordination.k8s.io", _) => &[("Holder", S, false), ("Age", S, false)],
-        ("apiextensions.k8s.io", _) => &[("Created At", "date", false)],
-        ("rbac.authorization.k8s.io", "roles" | "clusterroles") => &[("Created At", "date", false)],
+        ("apiextensions.k8s.io", _) | ("rbac.authorization.k8s.io", "roles" | "clusterroles") => {
+            &[("Created At", "date", false)]
+        }
         ("rbac.authorization.k8s.io", _) => &[("Role", S, false), ("Age", S, false)],
-        (_, "events") => &[],
         _ => &[("Age", S, false)],
     }
 }
@@ -152,7 +152,9 @@ pub fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> 
         ("", "configmaps") => {
             vec![name, json!((count(&object["data"]) + count(&object["binaryData"])).to_string()), aged]
         }
-        ("", "secrets") => vec![name, object["type"].clone(), json!(count(&object["data"]).to_string()), aged],
+        ("", "secrets") => {
+            vec![name, object["type"].clone(), json!(count(&object["data"]).to_string()), aged]
+        }
         ("", "serviceaccounts") => vec![name, json!(count(&object["secrets"]).to_string()), aged],
         ("", "services") => service(object, aged),
         ("apps", "daemonsets") => {
@@ -388,10 +390,11 @@ fn event(object: &Value, now: Timestamp) -> Vec<Value> {
     let about = either("involvedObject", "regarding");
     let series = &object["series"];
     let last = either("lastTimestamp", "deprecatedLastTimestamp");
-    let last = [&series["lastObservedTime"], &last, &object["eventTime"], &object["metadata"]["creationTimestamp"]]
-        .into_iter()
-        .find(|time| time.is_string())
-        .map_or_else(|| "<unknown>".to_owned(), |time| age_of(time, now));
+    let last =
+        [&series["lastObservedTime"], &last, &object["eventTime"], &object["metadata"]["creationTimestamp"]]
+            .into_iter()
+            .find(|time| time.is_string())
+            .map_or_else(|| "<unknown>".to_owned(), |time| age_of(time, now));
     let first = either("firstTimestamp", "deprecatedFirstTimestamp");
     let first = if first.is_string() { &first } else { &object["eventTime"] };
     let source = either("source", "deprecatedSource");

@@ -33,13 +33,14 @@ fn parse(path: &str) -> Option<Vec<Step>> {
         } else {
             rest = rest.strip_prefix('.').unwrap_or(rest);
             let (name, tail) = field(rest);
+            rest = tail;
             match name.as_str() {
-                "" if tail.starts_with('[') => {}
-                "" => return (tail.is_empty()).then_some(steps),
+                // A dot at the end or before a bracket says nothing; a dot before a dot is a mistake.
+                "" if rest.starts_with('.') => return None,
+                "" => {}
                 "*" => steps.push(Step::All),
                 _ => steps.push(Step::Field(name)),
             }
-            rest = tail;
         }
     }
     Some(steps)
@@ -65,7 +66,6 @@ fn closing(text: &str) -> Option<usize> {
     for (index, character) in text.char_indices() {
         match (quote, character) {
             (Some(q), c) if q == c => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(character),
             (None, '[') => depth += 1,
             (None, ']') if depth == 0 => return Some(index),
@@ -120,9 +120,9 @@ fn walk<'a>(steps: &[Step], value: &'a Value) -> Vec<&'a Value> {
             usize::try_from(position).ok().and_then(|p| items.get(p)).into_iter().collect()
         }
         Step::All => children(value).collect(),
-        Step::Filter(path, wanted, negated) => {
-            children(value).filter(|item| walk(path, item).first().is_some_and(|v| (*v == wanted) != *negated)).collect()
-        }
+        Step::Filter(path, wanted, negated) => children(value)
+            .filter(|item| walk(path, item).first().is_some_and(|v| (*v == wanted) != *negated))
+            .collect(),
         Step::Present(path) => children(value).filter(|item| !walk(path, item).is_empty()).collect(),
     };
     next.into_iter().flat_map(|value| walk(rest, value)).collect()

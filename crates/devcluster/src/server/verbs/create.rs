@@ -90,7 +90,9 @@ fn store(call: &Call, candidate: Value) -> Result<Arc<Value>, Changed> {
 fn stamp(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     let resource = &call.resource;
     let map = metadata::map(object)?;
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink", "generation"] {
+    for field in
+        ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink", "generation"]
+    {
         map.remove(field);
     }
     map.insert("uid".into(), json!(uuid::Uuid::new_v4().to_string()));

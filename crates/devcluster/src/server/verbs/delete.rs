@@ -11,7 +11,7 @@ use crate::server::metadata::{self, finalizers, text};
 use crate::server::registry::Resource;
 use crate::server::route::RequestInfo;
 use crate::server::status::{self, ApiError};
-use crate::server::store::{Changed, Expect, Key};
+use crate::server::store::{Expect, Key};
 use crate::server::{convert, definition};
 
 /// What happens to the objects that an object owns.
@@ -88,7 +88,11 @@ pub fn delete(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     if call.resource.collection.as_ref() == NAMESPACES
         && matches!(call.info.name.as_str(), "default" | "kube-system" | "kube-public")
     {
-        return Err(ApiError::forbidden(&call.resource, &call.info.name, "this namespace may not be deleted"));
+        return Err(ApiError::forbidden(
+            &call.resource,
+            &call.info.name,
+            "this namespace may not be deleted",
+        ));
     }
     // A client that read the object a moment ago may have named the version it read.
     match remove(&call.state, &call.resource, &call.key(), &options)? {
@@ -106,7 +110,12 @@ fn returns_object(resource: &Resource) -> bool {
     !resource.is_custom()
         && matches!(
             plural,
-            "pods" | "services" | "serviceaccounts" | "persistentvolumeclaims" | "persistentvolumes" | "storageclasses"
+            "pods"
+                | "services"
+                | "serviceaccounts"
+                | "persistentvolumeclaims"
+                | "persistentvolumes"
+                | "storageclasses"
         )
 }
 
@@ -138,12 +147,9 @@ pub fn remove(
             }
             Step::Nothing => Ok(Deleted::Begun(before)),
         };
-        match done {
-            Ok(done) => {
-                super::create::after_write(state, resource);
-                return Ok(done);
-            }
-            Err(Changed) => {}
+        if let Ok(done) = done {
+            super::create::after_write(state, resource);
+            return Ok(done);
         }
     }
 }

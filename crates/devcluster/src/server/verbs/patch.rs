@@ -114,7 +114,8 @@ async fn apply(call: &Call, body: &Body) -> Result<Reply, ApiError> {
         let exists = call.state.store.get(&call.resource.collection, &call.key()).is_some();
         if exists {
             let compute = |before: &Value| merge(Some(before));
-            let update = Update { compute: &compute, origin: Origin::Apply, owned: true, unconditional: true };
+            let update =
+                Update { compute: &compute, origin: Origin::Apply, owned: true, unconditional: true };
             match write::run(call, &update).await {
                 Err(error) if error.code == 404 => continue,
                 outcome => return Ok(Reply::object(200, outcome?).warn(warnings)),

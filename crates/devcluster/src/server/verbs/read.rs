@@ -61,8 +61,7 @@ pub fn version(call: &Call) -> Result<Option<u64>, ApiError> {
 fn too_large(wanted: u64, present: u64) -> ApiError {
     let message = format!("Too large resource version: {wanted}, current: {present}");
     let mut error = ApiError::new(504, "Timeout", message);
-    error.details =
-        json!({ "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }] });
+    error.details = json!({ "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }] });
     error.retry_after = Some(1);
     error
 }
@@ -121,9 +120,7 @@ fn limit(call: &Call) -> Result<Option<usize>, ApiError> {
     let Some(text) = call.info.parameter("limit") else { return Ok(None) };
     match text.parse::<i64>() {
         Ok(limit) => Ok(usize::try_from(limit).ok().filter(|limit| *limit > 0)),
-        Err(_) => {
-            Err(ApiError::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))
-        }
+        Err(_) => Err(ApiError::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))),
     }
 }
 
@@ -180,7 +177,10 @@ pub fn watch(call: &Call) -> Result<Reply, ApiError> {
         return refuse("resourceVersionMatch", why);
     }
     if initial.is_none() && matching.is_some() {
-        return refuse("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+        return refuse(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        );
     }
     let options = watch::Options {
         selection,

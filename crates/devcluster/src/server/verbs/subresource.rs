@@ -47,7 +47,7 @@ pub async fn bind(call: &Call, binding: &Value) -> Result<Reply, ApiError> {
     if info.name.is_empty() {
         metadata::text(binding, "name").clone_into(&mut info.name);
     }
-    info.subresource = "binding".to_owned();
+    "binding".clone_into(&mut info.subresource);
     let mut call = call.with_resource(pods);
     call.info = std::sync::Arc::new(info);
     let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
@@ -124,8 +124,11 @@ fn check_budgets(call: &Call, pod: &Value) -> Result<(), ApiError> {
 }
 
 fn would_violate(budget: &str, healthy: i64, needed: i64) -> ApiError {
-    let mut error =
-        ApiError::new(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.");
+    let mut error = ApiError::new(
+        429,
+        "TooManyRequests",
+        "Cannot evict pod as it would violate the pod's disruption budget.",
+    );
     error.details = json!({ "causes": [{
         "reason": "DisruptionBudget",
         "message": format!("The disruption budget {budget} needs {needed} healthy pods and has {healthy} currently"),
@@ -159,7 +162,8 @@ fn count(call: &Call, budget: &Value) -> (i64, i64) {
 
 /// A number, or a percentage of `total` rounded up.
 fn scaled(value: &Value, total: i64) -> i64 {
-    let percentage = value.as_str().and_then(|text| text.strip_suffix('%')).and_then(|p| p.parse::<i64>().ok());
+    let percentage =
+        value.as_str().and_then(|text| text.strip_suffix('%')).and_then(|p| p.parse::<i64>().ok());
     match percentage {
         Some(percentage) => (percentage * total + 99) / 100,
         None => value.as_i64().unwrap_or(0),

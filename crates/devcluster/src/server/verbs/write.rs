@@ -132,9 +132,8 @@ pub async fn run(call: &Call, update: &Update<'_>) -> Result<Arc<Value>, ApiErro
         if call.info.dry_run {
             return Ok(Arc::new(after));
         }
-        match store(call, &before, after) {
-            Ok(object) => return Ok(object),
-            Err(Changed) => {}
+        if let Ok(object) = store(call, &before, after) {
+            return Ok(object);
         }
     }
     Err(ApiError::modified(&call.resource, &call.info.name))

@@ -66,9 +66,6 @@ fn connect(agent: &Arc<Agent>, queue: &Arc<Queue<String>>) {
             }
         }
     });
-    for config in world.machine_configs.all() {
-        agent.remember(&config);
-    }
     let (shared, adds) = (agent.clone(), queue.clone());
     world.nodes.on_change(move |change| match (&change.before, &change.after) {
         (_, Some(node)) if change.differs(NodeView::read) => adds.add(node.name_any()),
@@ -98,9 +95,6 @@ fn connect(agent: &Arc<Agent>, queue: &Arc<Queue<String>>) {
             adds.add(node);
         }
     });
-    for node in world.nodes.all() {
-        queue.add(node.name_any());
-    }
 }
 
 impl Agent {

@@ -95,14 +95,6 @@ pub async fn run(world: Arc<World>, cancel: CancellationToken) {
             adds.add_after(owner.name.clone(), delay);
         }
     });
-    for config in world.runtime_configs.all() {
-        queue.add(config.name_any());
-    }
-    for config in world.machine_configs.all() {
-        if let Some(owner) = owner(&config) {
-            queue.add(owner.name.clone());
-        }
-    }
     queue.run(1, &cancel, |name| sync(world.clone(), name)).await;
 }
 

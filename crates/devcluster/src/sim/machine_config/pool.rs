@@ -56,7 +56,6 @@ pub fn connect(world: &Arc<World>, fleet: &Arc<Fleet>, queue: &Arc<PoolQueue>) {
             }
         }
     };
-    refresh();
     let adds = queue.clone();
     world.pools.on_change(move |change| {
         let selector = |pool: &MachineConfigPool| pool.spec.node_selector.clone();
@@ -80,12 +79,6 @@ pub fn connect(world: &Arc<World>, fleet: &Arc<Fleet>, queue: &Arc<PoolQueue>) {
             adds.add_after(pool, delay);
         }
     });
-    for node in world.nodes.all() {
-        fleet.set_node(NodeView::read(&node));
-    }
-    for pool in world.pools.all() {
-        queue.add_after(pool.name_any(), delay);
-    }
 }
 
 /// Runs the controller until cancelled.

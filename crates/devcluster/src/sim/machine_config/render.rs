@@ -162,9 +162,6 @@ pub async fn run(
             adds.add_after(pool.name_any(), delay);
         }
     });
-    for pool in world.pools.all() {
-        queue.add_after(pool.name_any(), delay);
-    }
     let notify = &notify;
     queue
         .run(2, &cancel, |pool| {

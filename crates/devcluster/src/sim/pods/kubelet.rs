@@ -131,9 +131,6 @@ pub async fn run(world: Arc<World>, cancel: CancellationToken) {
             }
         }
     });
-    for pod in world.pods.all() {
-        queue.add(Key::of(&*pod));
-    }
     queue.run(16, &cancel, |key| sync(world.clone(), memory.clone(), key)).await;
 }
 

@@ -69,9 +69,6 @@ pub async fn run(world: Arc<World>, cancel: CancellationToken) {
             }
         }
     });
-    for pod in world.pods.indexed(UNBOUND) {
-        queue.add(Key::of(&*pod));
-    }
     queue.run(4, &cancel, |key| sync(world.clone(), key)).await;
 }
 

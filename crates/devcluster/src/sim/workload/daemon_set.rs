@@ -164,9 +164,6 @@ pub async fn run(world: Arc<World>, cancel: CancellationToken) {
             }
         }
     });
-    for set in world.daemon_sets.all() {
-        queue.add((Key::of(&*set), set.uid().unwrap_or_default()));
-    }
     queue.run(4, &cancel, |(key, uid)| sync(world.clone(), key, uid)).await;
 }
 

@@ -116,9 +116,6 @@ pub async fn run(world: Arc<World>, cancel: CancellationToken) {
             adds.add_after((Key { namespace, name: name.to_owned() }, uid.to_owned()), delay);
         }
     });
-    for deployment in world.deployments.all() {
-        queue.add((Key::of(&*deployment), deployment.uid().unwrap_or_default()));
-    }
     queue.run(4, &cancel, |(key, uid)| sync(world.clone(), key, uid)).await;
 }
 

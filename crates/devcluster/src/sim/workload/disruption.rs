@@ -61,9 +61,6 @@ pub async fn run(world: Arc<World>, cancel: CancellationToken) {
             }
         }
     });
-    for budget in world.budgets.all() {
-        queue.add(Key::of(&*budget));
-    }
     queue.run(4, &cancel, |key| sync(world.clone(), key)).await;
 }
 
