@@ -303,9 +303,7 @@ impl Install<'_> {
     }
 
     fn in_progress(&self, settled: bool) -> InProgress {
-        let failed = [NodeState::FailedToInstall, NodeState::FailedToUninstall]
-            .into_iter()
-            .find_map(|state| self.survey.in_state(state).next());
+        let failed = self.survey.nodes_where(NodeState::has_failed).next();
         if let Some(node) = failed {
             let reason = node.mco_reason.clone().unwrap_or_default();
             InProgress::Failed { node: node.name.clone(), reason }
@@ -408,19 +406,12 @@ pub fn progress(survey: &Survey<'_>) -> String {
     let done = survey.in_state(NodeState::Installed).count();
     let total = survey.nodes.len();
     let mut parts = vec![format!("{done} of {total} {} done", plural(total))];
-    let working: Vec<String> = survey
-        .nodes
-        .iter()
-        .filter(|(_, state)| matches!(state, NodeState::Installing | NodeState::Uninstalling))
-        .map(|(node, _)| format!("{} ({})", node.name, node.phase().word()))
-        .collect();
-    if !working.is_empty() {
-        parts.push(format!("changing {}", list(working.iter().map(String::as_str))));
+    // Not what each of them does right now: that changes several times a node, and each change would be a write.
+    let changing: Vec<&str> = survey.names_where(NodeState::is_changing).collect();
+    if !changing.is_empty() {
+        parts.push(format!("changing {}", list(changing)));
     }
-    let waiting =
-        |state: &NodeState| matches!(state, NodeState::WaitingToInstall | NodeState::WaitingToUninstall);
-    let waiting: Vec<&str> =
-        survey.nodes.iter().filter(|(_, state)| waiting(state)).map(|(node, _)| node.name.as_str()).collect();
+    let waiting: Vec<&str> = survey.names_where(NodeState::is_waiting).collect();
     if !waiting.is_empty() {
         parts.push(format!("waiting {}", list(waiting)));
     }

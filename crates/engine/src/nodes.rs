@@ -26,6 +26,23 @@ pub enum NodeState {
     Unconcerned,
 }
 
+impl NodeState {
+    /// Whether the node is being changed right now.
+    pub fn is_changing(self) -> bool {
+        matches!(self, Self::Installing | Self::Uninstalling)
+    }
+
+    /// Whether the node's turn is yet to come.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, Self::WaitingToInstall | Self::WaitingToUninstall)
+    }
+
+    /// Whether the node cannot go on.
+    pub fn has_failed(self) -> bool {
+        matches!(self, Self::FailedToInstall | Self::FailedToUninstall)
+    }
+}
+
 /// What the state of a node is told from.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeFacts<'a> {
@@ -115,6 +132,16 @@ impl<'a> Survey<'a> {
         self.nodes.iter().filter(move |(_, found)| *found == state).map(|(node, _)| *node)
     }
 
+    /// The nodes whose state is such.
+    pub fn nodes_where(&self, such: fn(NodeState) -> bool) -> impl Iterator<Item = &'a NodeView> {
+        self.nodes.iter().filter(move |(_, state)| such(*state)).map(|(node, _)| *node)
+    }
+
+    /// The names of the nodes whose state is such.
+    pub fn names_where(&self, such: fn(NodeState) -> bool) -> impl Iterator<Item = &'a str> {
+        self.nodes_where(such).map(|node| node.name.as_str())
+    }
+
     /// Whether every concerned node is as it is to be.
     pub fn settled(&self) -> bool {
         self.unmanaged.is_empty() && self.nodes.iter().all(|(_, state)| *state == NodeState::Installed)
@@ -122,7 +149,7 @@ impl<'a> Survey<'a> {
 
     /// Whether a node is being changed right now.
     pub fn working(&self) -> bool {
-        self.nodes.iter().any(|(_, state)| matches!(state, NodeState::Installing | NodeState::Uninstalling))
+        self.nodes_where(NodeState::is_changing).next().is_some()
     }
 
     /// The node lists of the status. `leaving`: nothing counts, as the documentation shows it.

@@ -78,10 +78,7 @@ impl Troubles {
     }
 
     fn degraded_nodes(&mut self, survey: &Survey<'_>) {
-        let failed =
-            |state: &NodeState| matches!(state, NodeState::FailedToInstall | NodeState::FailedToUninstall);
-        let degraded: Vec<&NodeView> =
-            survey.nodes.iter().filter(|(_, state)| failed(state)).map(|(node, _)| *node).collect();
+        let degraded: Vec<&NodeView> = survey.nodes_where(NodeState::has_failed).collect();
         for node in degraded.iter().take(NAMES_TOLD) {
             let reason =
                 node.mco_reason.as_deref().filter(|reason| !reason.is_empty()).unwrap_or("no reason given");
@@ -157,14 +154,11 @@ impl Troubles {
     /// Nodes that take up the budget of unavailable nodes, or will not be touched, because somebody cordoned them or
     /// they are not ready.
     fn unavailable_nodes(&mut self, observed: &Observed, survey: &Survey<'_>) {
-        let waiting =
-            |state: &NodeState| matches!(state, NodeState::WaitingToInstall | NodeState::WaitingToUninstall);
-        let any_waits = survey.nodes.iter().any(|(_, state)| waiting(state));
-        let stalled = any_waits && !survey.working();
+        let stalled = survey.nodes_where(NodeState::is_waiting).next().is_some() && !survey.working();
         let idle = survey
             .nodes
             .iter()
-            .filter(|(_, state)| waiting(state) || (stalled && *state == NodeState::Installed))
+            .filter(|(_, state)| state.is_waiting() || (stalled && *state == NodeState::Installed))
             .map(|(node, _)| *node);
         let (mut cordoned, mut not_ready) = (Vec::new(), Vec::new());
         for node in idle.filter(|node| node.unschedulable || !node.ready) {
@@ -199,8 +193,7 @@ impl Troubles {
     /// Nodes that drain or reboot for longer than such a thing takes.
     fn slow_nodes(&mut self, observed: &Observed, settings: &Settings, survey: &Survey<'_>) {
         let (mut draining, mut stuck) = (Vec::new(), Vec::new());
-        let working = |state: &NodeState| matches!(state, NodeState::Installing | NodeState::Uninstalling);
-        for (node, _) in survey.nodes.iter().filter(|(_, state)| working(state)) {
+        for node in survey.nodes_where(NodeState::is_changing) {
             let drains = node.phase() == Phase::Draining;
             let limit = if drains { settings.drain_deadline } else { settings.node_deadline };
             if self.overdue(observed.now, node.changed_at, limit) {
@@ -283,17 +276,6 @@ pub enum Phase {
     Rebooting,
     /// Anything else.
     Applying,
-}
-
-impl Phase {
-    /// The phase as one word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Draining => "draining",
-            Self::Rebooting => "rebooting",
-            Self::Applying => "applying",
-        }
-    }
 }
 
 impl NodeView {

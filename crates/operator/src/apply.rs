@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event as KubeEvent;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -18,6 +19,9 @@ use crate::metrics::Metrics;
 
 /// How long the API server may take to answer one write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an event may take, retries included.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Namespace for events about cluster-scoped objects.
 const EVENT_NAMESPACE: &str = "default";
@@ -119,6 +123,10 @@ impl Applier {
     /// Carries out one step.
     pub async fn step(&self, step: &Step) -> Result<(), StepError> {
         let target = Target::of(step);
+        if let Step::Emit(event) = step {
+            self.tell(event).await;
+            return Ok(());
+        }
         let result = tokio::time::timeout(WRITE_TIMEOUT, self.write(step, &target)).await;
         let answer = match result {
             Err(_) => Err(StepError::Timeout { verb: target.verb, object: target.object() }),
@@ -136,7 +144,7 @@ impl Applier {
     }
 
     async fn write(&self, step: &Step, target: &Target) -> Result<Option<DynamicObject>, kube::Error> {
-        let (Some(id), step) = (&target.id, step) else { return self.emit(step).await };
+        let Some(id) = &target.id else { return Ok(None) };
         let api = api(self.client.clone(), id);
         let managed =
             PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
@@ -174,9 +182,27 @@ impl Applier {
         }
     }
 
+    /// Tells a person, as well as it goes: an event that cannot be written keeps nothing else from being done.
+    async fn tell(&self, event: &Event) {
+        let policy = ExponentialBuilder::new().with_min_delay(Duration::from_millis(50)).with_max_times(3);
+        let told = tokio::time::timeout(EVENT_TIMEOUT, (|| self.emit(event)).retry(policy)).await;
+        self.metrics.write("create", "Event");
+        let error = match told {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => words(&error),
+            Err(_) => format!("no answer within {} s", EVENT_TIMEOUT.as_secs()),
+        };
+        self.metrics.failed("event");
+        tracing::warn!(
+            reason = event.reason,
+            message = event.message,
+            error,
+            "an event could not be written"
+        );
+    }
+
     /// One event for one transition: the engine tells each only once.
-    async fn emit(&self, step: &Step) -> Result<Option<DynamicObject>, kube::Error> {
-        let Step::Emit(event) = step else { return Ok(None) };
+    async fn emit(&self, event: &Event) -> Result<(), kube::Error> {
         let now = self.clock.now();
         let metadata = ObjectMeta {
             name: Some(format!("{}.{:x}", event.kata_config, now.as_nanosecond())),
@@ -203,7 +229,7 @@ impl Applier {
             ..KubeEvent::default()
         };
         let events: Api<KubeEvent> = Api::namespaced(self.client.clone(), EVENT_NAMESPACE);
-        tolerate(events.create(&PostParams::default(), &kube_event).await, 409).map(|_| None)
+        tolerate(events.create(&PostParams::default(), &kube_event).await, 409).map(drop)
     }
 }
 

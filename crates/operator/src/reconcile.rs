@@ -40,8 +40,11 @@ pub struct Reconciler {
 enum Outcome {
     /// Nothing to do before the next news, or before that time.
     Done(Option<Timestamp>),
-    /// To be tried again, without hurry.
-    Failed,
+    /// To be tried again, the later the longer nothing succeeds.
+    Failed {
+        /// Whether something was achieved all the same.
+        progress: bool,
+    },
     /// Somebody else was faster; to be tried again soon.
     Conflict,
 }
@@ -80,7 +83,12 @@ impl Reconciler {
                 wake_at.map(|at| self.clock.real_duration(at.duration_since(self.clock.now())))
             }
             Outcome::Conflict => Some(AFTER_CONFLICT),
-            Outcome::Failed => Some(delays.next().unwrap_or(MAX_RETRY)),
+            Outcome::Failed { progress } => {
+                if *progress {
+                    *delays = retries();
+                }
+                Some(delays.next().unwrap_or(MAX_RETRY))
+            }
         }
     }
 
@@ -114,7 +122,7 @@ impl Reconciler {
         if let Err(error) = self.read_rendered(&needed).await {
             tracing::warn!(error = words(&error), "cannot read rendered machine configs; trying again");
             self.metrics.failed("rendered");
-            return Outcome::Failed;
+            return Outcome::Failed { progress: false };
         }
         if !needed.is_empty() {
             match self.cache.observe(self.clock.now()) {
@@ -132,14 +140,14 @@ impl Reconciler {
         let result = match outcome {
             Outcome::Done(_) => "success",
             Outcome::Conflict => "conflict",
-            Outcome::Failed => "error",
+            Outcome::Failed { .. } => "error",
         };
         self.metrics.reconciled(result, started.elapsed());
         outcome
     }
 
     async fn carry_out(&self, plan: &Plan, leadership: &Leadership, cancel: &CancellationToken) -> Outcome {
-        for step in &plan.steps {
+        for (index, step) in plan.steps.iter().enumerate() {
             if cancel.is_cancelled() || !leadership.leads() {
                 return Outcome::Done(None);
             }
@@ -150,7 +158,7 @@ impl Reconciler {
                     return Outcome::Conflict;
                 }
                 tracing::warn!(%error, "step failed; trying again");
-                return Outcome::Failed;
+                return Outcome::Failed { progress: index > 0 };
             }
         }
         Outcome::Done(plan.wake_at)

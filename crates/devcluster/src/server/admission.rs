@@ -84,7 +84,7 @@ fn runtime_class(call: &Call, pod: &mut Value) -> Result<(), ApiError> {
         return refuse(&name, "Pod Overhead set without corresponding RuntimeClass defined Overhead");
     }
     if let Some(conflict) = merge_node_selector(pod, &class["scheduling"]["nodeSelector"]) {
-        return refuse(&name, &conflict);
+        return Err(ApiError::forbidden(&call.resource, &name, &conflict));
     }
     merge_tolerations(pod, &class["scheduling"]["tolerations"]);
     Ok(())

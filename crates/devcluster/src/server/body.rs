@@ -1,8 +1,9 @@
-//! Request bodies: JSON or YAML, never protobuf.
+//! Request bodies: JSON or YAML, and protobuf of a few kinds.
 
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::protobuf;
 use super::status::ApiError;
 
 /// A request body as it arrived.
@@ -20,6 +21,7 @@ impl Body {
     pub fn object(&self) -> Result<Value, ApiError> {
         match self.media_type.as_str() {
             "application/yaml" => yaml(&self.bytes),
+            protobuf::MEDIA_TYPE => protobuf::decode(&self.bytes),
             "" | "application/json" | "*/*" => json(&self.bytes),
             _ => Err(ApiError::unsupported_media_type(OBJECT_TYPES)),
         }
@@ -55,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn yaml_and_json_give_the_same_and_protobuf_is_refused() {
+    fn yaml_and_json_give_the_same_and_other_forms_are_refused() {
         let body = |media_type: &str, text: &'static str| Body {
             media_type: media_type.to_owned(),
             bytes: Bytes::from_static(text.as_bytes()),
@@ -63,7 +65,7 @@ mod tests {
         let wanted = json!({ "a": { "b": [1, "x"] } });
         assert_eq!(body("application/yaml", "a:\n  b: [1, x]\n").object().unwrap(), wanted);
         assert_eq!(body("application/json", r#"{"a":{"b":[1,"x"]}}"#).object().unwrap(), wanted);
-        assert_eq!(body("application/vnd.kubernetes.protobuf", "k8s").object().unwrap_err().code, 415);
+        assert_eq!(body("application/cbor", "").object().unwrap_err().code, 415);
         assert_eq!(body("application/json", "{").object().unwrap_err().code, 400);
     }
 }

@@ -1,6 +1,6 @@
 //! What every verb works with: the server's state, one request and its answer.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::builtin_schema::BuiltinSchemas;
 use super::config::VersionInfo;
-use super::faults::Faults;
+use super::faults::{Faults, Matcher, WatchEnd};
 use super::registry::{Registry, Resource, builtins};
 use super::request_log::RequestLog;
 use super::route::RequestInfo;
@@ -33,6 +33,10 @@ pub struct State {
     pub requests: RequestLog,
     pub schemas: BuiltinSchemas,
     pub shutdown: CancellationToken,
+    /// Held while objects are loaded: an owner may come after what it owns.
+    pub loading: Mutex<()>,
+    /// Held while a disruption budget is weighed and spent.
+    pub evicting: Mutex<()>,
     builtins: Vec<Arc<Resource>>,
     registry: RwLock<Arc<Registry>>,
 }
@@ -51,6 +55,8 @@ impl State {
             requests: RequestLog::default(),
             schemas: BuiltinSchemas::default(),
             shutdown: CancellationToken::new(),
+            loading: Mutex::default(),
+            evicting: Mutex::default(),
             builtins,
             registry: RwLock::new(Arc::new(registry)),
         };
@@ -67,7 +73,24 @@ impl State {
         // Under the lock, so that two changes cannot overtake each other.
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
         let (definitions, _) = self.store.list(DEFINITIONS, "");
-        *registry = Arc::new(Registry::new(&self.builtins, definitions.iter().map(|d| &**d)));
+        let next = Arc::new(Registry::new(&self.builtins, definitions.iter().map(|d| &**d)));
+        let before = std::mem::replace(&mut *registry, next.clone());
+        drop(registry);
+        for gone in before.all().filter(|r| next.find(&r.group, &r.version, &r.plural).is_none()) {
+            self.end_watches_of(gone);
+        }
+    }
+
+    /// What is no longer served is no longer watched.
+    fn end_watches_of(&self, resource: &Resource) {
+        let version = resource.version.clone();
+        let matcher = Matcher {
+            group: Some(resource.group.clone()),
+            resource: Some(resource.plural.clone()),
+            condition: Some(Arc::new(move |request| request.version == version)),
+            ..Matcher::default()
+        };
+        self.faults.end_watches(&matcher, WatchEnd::Finish, None);
     }
 
     /// The simulated time as the API writes it: whole seconds.

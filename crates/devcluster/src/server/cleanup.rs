@@ -4,7 +4,7 @@
 //! what it concerns and nothing else.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -26,6 +26,7 @@ pub async fn run(state: Arc<State>, mut feed: mpsc::UnboundedReceiver<Feed>) {
             () = state.shutdown.cancelled() => None,
         };
         let Some((collection, change)) = next else { return };
+        let _guard = state.loading.lock().unwrap_or_else(PoisonError::into_inner);
         cleaner.follow(&collection, &change);
     }
 }
@@ -140,20 +141,34 @@ impl Cleaner {
 
     fn check_owners(&self, place: &Place) {
         let Some(object) = self.state.store.get(&place.0, &place.1) else { return };
-        let alive = |owner: &str| self.uids.contains_key(owner);
-        if owners(&object).all(alive) {
+        let references =
+            object["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let gone: Vec<&str> = references
+            .iter()
+            .filter(|owner| !self.is_alive(owner, &place.1.namespace))
+            .filter_map(|owner| owner["uid"].as_str())
+            .collect();
+        if gone.is_empty() {
             return;
         }
-        if owners(&object).any(alive) {
-            self.change(place, |object| {
-                let Some(list) = object["metadata"]["ownerReferences"].as_array_mut() else { return false };
-                let before = list.len();
-                list.retain(|owner| owner["uid"].as_str().is_some_and(alive));
-                list.len() != before
-            });
-        } else {
+        if gone.len() == references.len() {
             self.delete(place, Some(Propagation::Background));
+        } else {
+            self.change(place, |object| gone.iter().filter(|uid| drop_owner(object, uid)).count() > 0);
         }
+    }
+
+    /// Whether an owner exists: known by its uid, or in the store although its change is yet to be followed.
+    fn is_alive(&self, owner: &Value, namespace: &str) -> bool {
+        let uid = owner["uid"].as_str().unwrap_or_default();
+        if self.uids.contains_key(uid) {
+            return true;
+        }
+        let part = |field: &str| owner[field].as_str().unwrap_or_default();
+        let registry = self.state.registry();
+        let Some(resource) = registry.find_kind(part("apiVersion"), part("kind")) else { return false };
+        let key = Key::new(if resource.namespaced { namespace } else { "" }, part("name"));
+        self.state.store.get(&resource.collection, &key).is_some_and(|found| text(&found, "uid") == uid)
     }
 
     fn begin(&mut self, place: &Place, object: &Value, uid: &str) {

@@ -116,6 +116,8 @@ pub(super) enum WatchEnd {
     Cut,
     /// A 410 event, then the stream ends.
     Gone,
+    /// What has happened is still sent, then the stream ends.
+    Finish,
 }
 
 struct Running {
@@ -180,7 +182,7 @@ impl Faults {
         self.end_watches(matcher, WatchEnd::Gone, None)
     }
 
-    fn end_watches(&self, matcher: &Matcher, end: WatchEnd, times: Option<u32>) -> u32 {
+    pub(super) fn end_watches(&self, matcher: &Matcher, end: WatchEnd, times: Option<u32>) -> u32 {
         let mut hit = 0;
         for running in lock(&self.inner.watches).iter().filter(|w| matcher.matches(&w.request)) {
             if times.is_some_and(|times| hit >= times) {

@@ -1,6 +1,6 @@
 //! Putting objects straight into the store: seeds and snapshots.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ pub fn load(state: &Arc<State>, mut objects: Vec<Value>) -> Result<(), ServerErr
         _ => 2,
     };
     objects.sort_by_key(rank);
+    let _guard = state.loading.lock().unwrap_or_else(PoisonError::into_inner);
     objects.into_iter().try_for_each(|object| one(state, object))
 }
 

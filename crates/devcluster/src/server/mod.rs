@@ -23,6 +23,7 @@ mod metadata;
 mod names;
 mod openapi;
 mod output;
+mod protobuf;
 mod registry;
 mod request_log;
 mod route;

@@ -9,7 +9,8 @@ use tokio::sync::broadcast;
 
 use super::route::{RequestInfo, Verb};
 
-const KEPT: usize = 1_000_000;
+/// A record takes half a kilobyte or so.
+const KEPT: usize = 200_000;
 const SUBSCRIBER_BUFFER: usize = 4096;
 
 /// One request and its outcome.
@@ -81,7 +82,7 @@ impl RequestLog {
         self.inner.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The records kept (at most the last million), oldest first.
+    /// The records kept (at most the last 200,000), oldest first.
     pub fn snapshot(&self) -> Vec<RequestRecord> {
         self.records().iter().cloned().collect()
     }

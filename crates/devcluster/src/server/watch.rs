@@ -164,11 +164,15 @@ impl Watcher {
     }
 
     fn end(&mut self, end: WatchEnd) {
-        self.finished = true;
-        self.queue.clear();
-        if end == WatchEnd::Gone {
-            self.queue.push_back(gone(format!("too old resource version: {}", self.cursor)));
+        match end {
+            WatchEnd::Finish => self.read(),
+            WatchEnd::Cut => self.queue.clear(),
+            WatchEnd::Gone => {
+                self.queue.clear();
+                self.queue.push_back(gone(format!("too old resource version: {}", self.cursor)));
+            }
         }
+        self.finished = true;
     }
 
     fn bookmark(&mut self) {

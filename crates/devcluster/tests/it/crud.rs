@@ -115,7 +115,7 @@ async fn tls_and_token_let_the_right_client_in() {
 }
 
 #[tokio::test]
-async fn bodies_may_be_yaml_but_not_protobuf() {
+async fn bodies_may_be_yaml() {
     let server = server().await;
     let api = Api::of(&server);
     let yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata: {k: v}\n".to_vec();
@@ -133,4 +133,15 @@ async fn stopping_ends_connections_in_bounded_time() {
     assert!(begun.elapsed() < std::time::Duration::from_secs(3));
     let request = http::Request::get("/version").body(Vec::new()).unwrap();
     assert!(api.client().request::<serde_json::Value>(request).await.is_err());
+}
+
+#[tokio::test]
+async fn a_put_creates_leases_as_in_a_real_server() {
+    let server = server().await;
+    let api = Api::of(&server);
+    let lease = json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "l" },
+        "spec": { "holderIdentity": "me" } });
+    let path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l";
+    let made = api.put(path, lease).await.unwrap();
+    assert!(made["metadata"]["uid"].is_string());
 }

@@ -139,3 +139,18 @@ async fn a_collection_is_deleted_by_selector() {
     assert_eq!(deleted["items"].as_array().unwrap().len(), 1);
     assert_eq!(api.get(CONFIG_MAPS).await.unwrap()["items"].as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn loaded_objects_may_come_before_their_owners() {
+    let server = server().await;
+    let api = Api::of(&server);
+    let mut owner = config_map("owner");
+    owner["metadata"]["uid"] = json!("11111111-2222-3333-4444-555555555555");
+    let child = owned("child", &owner, false);
+    server.load(vec![child, owner]).unwrap();
+    // Whatever is deleted by mistake is deleted by the time that a true orphan is.
+    let nobody = json!({ "metadata": { "name": "nobody", "uid": "0" } });
+    api.post(CONFIG_MAPS, owned("orphan", &nobody, false)).await.unwrap();
+    api.gone(&path("orphan")).await;
+    assert!(api.get(&path("child")).await.is_ok());
+}

@@ -207,7 +207,69 @@ async fn pods_are_described_waited_for_and_refused() {
     let classes = kubectl.ok("get runtimeclass").await;
     assert!(squeezed(classes.lines().nth(1).unwrap()).starts_with("kata kata "), "{classes}");
     kubectl.ok("delete pod p --wait").await;
-    kubectl.ok("create namespace n").await;
-    assert!(squeezed(&kubectl.ok("get ns n").await).contains("n Active"));
-    assert_eq!(kubectl.ok("auth can-i create pods").await.trim(), "yes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_kubectl_only_sends_as_protobuf_is_read() {
+    let server = Server::start(ServerConfig::default()).await.unwrap();
+    let Some(kubectl) = Kubectl::of(&server) else { return };
+    for (arguments, made) in [
+        ("create namespace n", "namespace/n created"),
+        ("create configmap c --from-literal=a=b", "configmap/c created"),
+        ("create secret generic s --from-literal=a=b", "secret/s created"),
+        ("create serviceaccount sa", "serviceaccount/sa created"),
+        ("create role r --verb=get --resource=pods", "role.rbac.authorization.k8s.io/r created"),
+        (
+            "create clusterrole cr --verb=get --resource=pods",
+            "clusterrole.rbac.authorization.k8s.io/cr created",
+        ),
+        (
+            "create rolebinding rb --role=r --serviceaccount=default:sa",
+            "rolebinding.rbac.authorization.k8s.io/rb created",
+        ),
+        (
+            "create clusterrolebinding crb --clusterrole=cr --user=u",
+            "clusterrolebinding.rbac.authorization.k8s.io/crb created",
+        ),
+        ("create deployment d --image=i:1 --replicas=0 --port=80", "deployment.apps/d created"),
+        ("create job j --image=i:1 -- sleep 1", "job.batch/j created"),
+        ("create service clusterip svc --tcp=80:8080", "service/svc created"),
+        (
+            "create poddisruptionbudget p --selector=a=b --min-available=50%",
+            "poddisruptionbudget.policy/p created",
+        ),
+        ("create priorityclass pc --value=5", "priorityclass.scheduling.k8s.io/pc created"),
+        ("auth can-i create pods", "yes"),
+    ] {
+        assert_eq!(kubectl.ok(arguments).await.trim(), made);
+    }
+    assert_eq!(kubectl.ok("get configmap c -o jsonpath={.data}").await, r#"{"a":"b"}"#);
+    assert_eq!(kubectl.ok("get secret s -o jsonpath={.data.a}").await, "Yg==");
+    let path = "jsonpath={.spec.replicas},{.spec.template.spec.containers[0].ports[0].containerPort}";
+    assert_eq!(kubectl.ok(&format!("get deployment d -o {path}")).await, "0,80");
+    assert_eq!(kubectl.ok("get pdb p -o jsonpath={.spec.minAvailable}").await, "50%");
+    let path = "jsonpath={.spec.template.spec.containers[0].command}";
+    assert_eq!(kubectl.ok(&format!("get job j -o {path}")).await, r#"["sleep","1"]"#);
+    assert_eq!(kubectl.ok("get svc svc -o jsonpath={.spec.ports[0].targetPort}").await, "8080");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_evicts_and_respects_budgets() {
+    let server = Server::start(ServerConfig::default()).await.unwrap();
+    let Some(kubectl) = Kubectl::of(&server) else { return };
+    let mut object = pod("p");
+    object["spec"]["nodeName"] = json!("n");
+    object["metadata"]["labels"] = json!({ "app": "x" });
+    object["status"] = json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] });
+    let budget = json!({ "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "b" },
+        "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "x" } } } });
+    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n" } });
+    server.load(vec![node, object, budget]).unwrap();
+    let refused = kubectl.run("drain n --force --timeout=2s", "").await;
+    assert!(!refused.ok);
+    assert!(refused.err.contains("would violate the pod's disruption budget"), "{}", refused.err);
+    kubectl.ok("delete pdb b").await;
+    let drained = kubectl.run("drain n --force --timeout=10s --grace-period=0", "").await;
+    assert!(drained.ok, "{}", drained.err);
+    assert!(drained.out.contains("node/n drained"), "{}", drained.out);
 }

@@ -1,10 +1,7 @@
 //! The embedded API server as its clients see it: through kube-rs and through `kubectl`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "helpers of tests may fail like tests"
-)]
+
+// The helpers are tests as well, which the lint does not see.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod crds;
 mod crud;

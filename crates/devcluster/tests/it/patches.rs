@@ -13,12 +13,12 @@ async fn json_and_strategic_patches() {
     let api = Api::of(&server);
     api.post(PODS, pod("p")).await.unwrap();
     let path = format!("{PODS}/p");
-    let patch = json!([{ "op": "add", "path": "/metadata/labels", "value": { "a": "b" } }]);
-    let body = patch.to_string().into_bytes();
+    let operations = json!([{ "op": "add", "path": "/metadata/labels", "value": { "a": "b" } }]);
+    let body = operations.to_string().into_bytes();
     let labelled = api.send(Method::PATCH, &path, "application/json-patch+json", body).await.unwrap();
     assert_eq!(labelled["metadata"]["labels"]["a"], "b");
-    let patch = json!({ "spec": { "containers": [{ "name": "c", "image": "i:2" }] } });
-    let body = patch.to_string().into_bytes();
+    let containers = json!({ "spec": { "containers": [{ "name": "c", "image": "i:2" }] } });
+    let body = containers.to_string().into_bytes();
     let media_type = "application/strategic-merge-patch+json";
     let changed = api.send(Method::PATCH, &path, media_type, body.clone()).await.unwrap();
     assert_eq!(changed["spec"]["containers"][0]["image"], "i:2");
@@ -63,4 +63,17 @@ async fn server_side_apply_creates_owns_and_refuses() {
     wrong["daat"] = json!({});
     let refused = api.apply(&format!("{path}?fieldManager=one"), wrong).await.unwrap_err();
     assert!(refused.message.contains(".daat: field not declared in schema"), "{}", refused.message);
+}
+
+#[tokio::test]
+async fn a_json_patch_that_does_not_fit_is_refused() {
+    let server = server().await;
+    let api = Api::of(&server);
+    api.post(CONFIG_MAPS, config_map("a")).await.unwrap();
+    let operations = json!([{ "op": "test", "path": "/data/a", "value": "9" }]).to_string().into_bytes();
+    let path = format!("{CONFIG_MAPS}/a");
+    let refused =
+        api.send(Method::PATCH, &path, "application/json-patch+json", operations).await.unwrap_err();
+    assert_eq!((refused.code, refused.reason.as_str()), (422, "Invalid"));
+    assert_eq!(refused.message, "the server rejected our request due to an error in our request");
 }

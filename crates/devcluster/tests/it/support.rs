@@ -80,8 +80,8 @@ impl Api {
         self.json(Method::DELETE, path, &options).await
     }
 
-    pub async fn merge(&self, path: &str, patch: Value) -> Result<Value, Box<Status>> {
-        self.send(Method::PATCH, path, "application/merge-patch+json", patch.to_string().into_bytes()).await
+    pub async fn merge(&self, target: &str, patch: Value) -> Result<Value, Box<Status>> {
+        self.send(Method::PATCH, target, "application/merge-patch+json", patch.to_string().into_bytes()).await
     }
 
     pub async fn apply(&self, target: &str, config: Value) -> Result<Value, Box<Status>> {

@@ -9,7 +9,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use osc_devcluster::server::{Fault, FaultAction, Matcher, Server, ServerConfig, Verb};
 use serde_json::{Value, json};
 
-use crate::support::{Api, CONFIG_MAPS, config_map, server};
+use crate::support::{Api, CONFIG_MAPS, DEFINITIONS, WIDGETS, config_map, definition, server, widget};
 
 /// Reads events of a watch until it ends or nothing comes for a while.
 struct Events {
@@ -152,4 +152,20 @@ async fn the_kube_watcher_survives_cut_and_expired_watches() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_its_definition() {
+    let server = server().await;
+    let api = Api::of(&server);
+    api.post(DEFINITIONS, definition()).await.unwrap();
+    api.post(WIDGETS, widget("w", 1)).await.unwrap();
+    let mut events = Events::open(&api, &format!("{WIDGETS}?watch=1")).await;
+    assert_eq!(events.next().await, Some(event("ADDED", "w")));
+    api.delete(&format!("{DEFINITIONS}/widgets.example.com")).await.unwrap();
+    let mut last = None;
+    while let Some(event) = events.next().await {
+        last = Some(event);
+    }
+    assert_eq!(last, Some(event("DELETED", "w")));
 }

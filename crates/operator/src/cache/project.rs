@@ -178,7 +178,7 @@ mod tests {
         );
     }
 
-    fn wire_node(state: &str, heartbeat: &str, labels: Value) -> wire::Node {
+    fn wire_node(state: &str, heartbeat: &str, labels: &Value) -> wire::Node {
         serde_json::from_value(json!({
             "metadata": {"name": "w0", "labels": labels, "annotations": {names::MCO_STATE: state}},
             "status": {"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": heartbeat}],
@@ -190,12 +190,13 @@ mod tests {
     #[test]
     fn a_heartbeat_does_not_change_a_node_and_a_state_does() {
         let (then, now) = (Timestamp::from_second(10).unwrap(), Timestamp::from_second(20).unwrap());
-        let first = node(&wire_node("Done", "2026-01-01T00:00:00Z", json!({})), None, then);
-        let beat = node(&wire_node("Done", "2026-01-01T00:01:00Z", json!({})), Some(&first), now);
+        let first = node(&wire_node("Done", "2026-01-01T00:00:00Z", &json!({})), None, then);
+        let beat = node(&wire_node("Done", "2026-01-01T00:01:00Z", &json!({})), Some(&first), now);
         assert_eq!(beat, first);
-        let labelled = node(&wire_node("Done", "2026-01-01T00:01:00Z", json!({"a": "b"})), Some(&first), now);
+        let labelled =
+            node(&wire_node("Done", "2026-01-01T00:01:00Z", &json!({"a": "b"})), Some(&first), now);
         assert_eq!((labelled.changed_at, labelled.labels.len()), (then, 1));
-        let working = node(&wire_node("Working", "2026-01-01T00:01:00Z", json!({})), Some(&first), now);
+        let working = node(&wire_node("Working", "2026-01-01T00:01:00Z", &json!({})), Some(&first), now);
         assert_eq!(working.changed_at, now);
     }
 

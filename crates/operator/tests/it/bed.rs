@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use osc_api::{KataConfig, KataConfigStatus};
 use osc_devcluster::sim::annotations;
@@ -66,6 +66,9 @@ impl Bed {
 
     /// A cluster on which nothing of ours runs or is known.
     pub async fn without_operator(topology: Topology) -> Self {
+        // Logs of a failing test: RUST_LOG=osc_operator=debug cargo test ... -- --nocapture
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let config = ClusterConfig { topology, speed: SPEED, ..ClusterConfig::default() };
         let cluster = Cluster::start(config).await.unwrap();
         let client = cluster.server().client_named("test").unwrap();

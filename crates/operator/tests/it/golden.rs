@@ -17,6 +17,7 @@ fn documented(status: &KataConfigStatus) -> Value {
     json!({"InProgress": condition, "kataNodes": status.kata_nodes})
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "reads as a table")]
 fn row(status: &str, reason: &str, message: &str, nodes: Value) -> Value {
     json!({"InProgress": {"status": status, "reason": reason, "message": message}, "kataNodes": nodes})
 }

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams};
 use osc_api::names;
 use osc_api::openshift::MachineConfigPool;
+use osc_devcluster::server::{Fault, FaultAction, Matcher, Verb};
 use osc_devcluster::sim::topology::{Kind, Topology};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -103,12 +104,18 @@ async fn without_the_machine_config_operator_the_person_is_told() {
 
 #[tokio::test]
 async fn a_node_without_machine_config_annotations_is_named() {
-    let bed = Bed::without_operator(workers(2)).await;
-    bed.install_crd().await;
-    let mut bed = bed;
-    bed.run_operator(options());
+    let bed = Bed::start(workers(2)).await;
     bed.create(NAME, json!({})).await;
     bed.installed(NAME).await;
+    // The machine-config-daemon of that node does not run.
+    let daemon = Matcher {
+        verb: Some(Verb::Patch),
+        resource: Some("nodes".into()),
+        name: Some("worker-1".into()),
+        user_agent: Some("osc-simulation".into()),
+        ..Matcher::default()
+    };
+    bed.cluster.server().faults().inject(Fault { matcher: daemon, times: None, action: FaultAction::Drop });
     let stripped =
         json!({"metadata": {"annotations": {names::MCO_STATE: null, names::MCO_CURRENT_CONFIG: null}}});
     bed.patch::<Node>("worker-1", stripped).await;

@@ -94,7 +94,6 @@ pub fn delete(call: &Call, body: &Body) -> Result<Reply, ApiError> {
             "this namespace may not be deleted",
         ));
     }
-    // A client that read the object a moment ago may have named the version it read.
     match remove(&call.state, &call.resource, &call.key(), &options)? {
         Deleted::Begun(object) => Ok(Reply::object(200, convert::seen(&call.resource, &object))),
         Deleted::Gone(object) if returns_object(&call.resource) => Ok(Reply::object(200, object)),

@@ -19,7 +19,6 @@ const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const APPLY_YAML: &str = "application/apply-patch+yaml";
 const APPLY_JSON: &str = "application/apply-patch+json";
-const APPLY_CBOR: &str = "application/apply-patch+cbor";
 
 /// PATCH of an object or of one of its subresources.
 pub async fn patch(call: &Call, body: &Body) -> Result<Reply, ApiError> {
@@ -32,15 +31,8 @@ pub async fn patch(call: &Call, body: &Body) -> Result<Reply, ApiError> {
 }
 
 fn accepted(call: &Call) -> String {
-    let mut list = vec![JSON, MERGE];
-    if !call.resource.is_custom() {
-        list.push(STRATEGIC);
-    }
-    list.push(APPLY_YAML);
-    if call.resource.is_custom() {
-        list.retain(|media_type| *media_type != APPLY_CBOR);
-    }
-    list.join(", ")
+    let strategic = (!call.resource.is_custom()).then_some(STRATEGIC);
+    [JSON, MERGE].into_iter().chain(strategic).chain([APPLY_YAML]).collect::<Vec<_>>().join(", ")
 }
 
 async fn change(call: &Call, body: &Body) -> Result<Reply, ApiError> {
@@ -57,10 +49,9 @@ async fn change(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     let warnings = std::sync::Mutex::new(Vec::new());
     let compute = |before: &Value| {
         let mut after = match body.media_type.as_str() {
-            JSON => patch::json(before, &patch).map_err(|error| refused(call, error))?,
+            JSON => patch::json(before, &patch).map_err(refused)?,
             MERGE => patch::merge(before, &patch),
-            _ => patch::strategic(before, &patch, &call.resource.topology)
-                .map_err(|error| refused(call, error))?,
+            _ => patch::strategic(before, &patch, &call.resource.topology).map_err(refused)?,
         };
         let found = decode::decode(call, &mut after, Origin::Patch)?;
         *warnings.lock().unwrap_or_else(PoisonError::into_inner) = found;
@@ -71,13 +62,15 @@ async fn change(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     Ok(Reply::object(200, object).warn(warnings.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
-fn refused(call: &Call, error: PatchError) -> ApiError {
+fn refused(error: PatchError) -> ApiError {
     match error {
         PatchError::Malformed(why) => ApiError::bad_request(why),
+        // The real server keeps the reason to itself.
         PatchError::Unprocessable(why) => {
-            let mut error = ApiError::new(422, "Invalid", why);
+            tracing::debug!(why, "patch does not fit");
+            let message = "the server rejected our request due to an error in our request";
+            let mut error = ApiError::new(422, "Invalid", message);
             error.details = json!({});
-            let _ = call;
             error
         }
     }
@@ -107,7 +100,7 @@ async fn apply(call: &Call, body: &Body) -> Result<Reply, ApiError> {
             &call.state.now(),
             &call.resource.topology,
         )
-        .map_err(|error| conflicts(call, error))
+        .map_err(conflicts)
     };
     // Between the look and the write the object may come or go; then the other way is right.
     for _ in 0..3 {
@@ -182,12 +175,11 @@ fn decode_config(call: &Call, config: &mut Value) -> Result<Vec<String>, ApiErro
     Ok(warnings)
 }
 
-fn conflicts(call: &Call, error: ApplyError) -> ApiError {
+fn conflicts(error: ApplyError) -> ApiError {
     let list = match error {
         ApplyError::Invalid(why) => return ApiError::bad_request(why),
         ApplyError::Conflicts(list) => list,
     };
-    let _ = call;
     let message = ApplyError::Conflicts(list.clone()).to_string();
     let mut error = ApiError::new(409, "Conflict", message);
     let causes: Vec<Value> = list

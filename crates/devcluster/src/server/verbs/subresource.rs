@@ -1,5 +1,7 @@
 //! Subresources: status, and what pods and namespaces have beyond it.
 
+use std::sync::{Arc, PoisonError};
+
 use serde_json::{Value, json};
 
 use super::delete::{self, DeleteOptions};
@@ -49,7 +51,7 @@ pub async fn bind(call: &Call, binding: &Value) -> Result<Reply, ApiError> {
     }
     "binding".clone_into(&mut info.subresource);
     let mut call = call.with_resource(pods);
-    call.info = std::sync::Arc::new(info);
+    call.info = Arc::new(info);
     let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
     let now = call.state.now();
     let compute = |pod: &Value| {
@@ -83,6 +85,7 @@ fn evict(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     if !name.is_empty() && name != call.info.name {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }
+    let _guard = call.state.evicting.lock().unwrap_or_else(PoisonError::into_inner);
     let pod = call.stored()?;
     let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"));
     if !ended && !metadata::is_deleting(&pod) {

@@ -34,9 +34,13 @@ pub async fn replace(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     let mut wanted = body.object()?;
     let warnings = decode::decode(call, &mut wanted, Origin::Body)?;
     check_names(call, &mut wanted)?;
-    if call.state.store.get(&call.resource.collection, &call.key()).is_none() {
-        // Only leases and a few others may be created by PUT; kinds like that are not relied on here.
-        return Err(ApiError::not_found(&call.resource, &call.info.name));
+    let missing = call.state.store.get(&call.resource.collection, &call.key()).is_none();
+    if missing && call.info.subresource.is_empty() && is_created_by_put(call) {
+        let versioned = !matches!(text(&wanted, "resourceVersion"), "" | "0");
+        if !versioned && text(&wanted, "uid").is_empty() {
+            let created = create::insert(call, wanted, false).await?;
+            return Ok(Reply::object(201, created).warn(warnings));
+        }
     }
     let update = Update {
         compute: &|_| Ok(wanted.clone()),
@@ -46,6 +50,13 @@ pub async fn replace(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     };
     let object = run(call, &update).await?;
     Ok(Reply::object(200, object).warn(warnings))
+}
+
+/// Kinds for which the real server creates what a PUT does not find.
+fn is_created_by_put(call: &Call) -> bool {
+    !call.resource.is_custom()
+        && (call.resource.group == "rbac.authorization.k8s.io"
+            || matches!(call.resource.plural.as_str(), "leases" | "endpoints" | "events" | "services"))
 }
 
 fn allows_unconditional(call: &Call) -> bool {
