@@ -38,7 +38,10 @@ impl Clock {
     /// The simulated time.
     pub fn now(&self) -> Timestamp {
         let elapsed = self.started.elapsed().mul_f64(self.speed);
-        SignedDuration::try_from(elapsed).ok().and_then(|d| self.origin.checked_add(d).ok()).unwrap_or(Timestamp::MAX)
+        SignedDuration::try_from(elapsed)
+            .ok()
+            .and_then(|d| self.origin.checked_add(d).ok())
+            .unwrap_or(Timestamp::MAX)
     }
 
     /// How long `simulated` lasts on the wall clock.
@@ -61,7 +64,7 @@ mod tests {
         let origin = Timestamp::from_second(1_000_000).unwrap();
         let clock = Clock::scaled(60.0, origin);
         let before = Instant::now();
-        clock.sleep(Duration::from_secs(3600)).await;
+        clock.sleep(Duration::from_hours(1)).await;
         assert_eq!(before.elapsed().as_secs(), 60);
         assert_eq!(clock.now().as_second() - origin.as_second(), 3600);
     }

@@ -54,8 +54,12 @@ impl Cluster {
         let now = Timestamp::now();
         let origin = if config.speed > 1.0 { now - SignedDuration::from_hours(24) } else { now };
         let clock = Clock::scaled(config.speed, origin);
-        let server_config =
-            ServerConfig { listen: config.listen, tls: config.tls, clock: clock.clone(), ..ServerConfig::default() };
+        let server_config = ServerConfig {
+            listen: config.listen,
+            tls: config.tls,
+            clock: clock.clone(),
+            ..ServerConfig::default()
+        };
         let server = Server::start(server_config).await?;
         server.load(config.topology.objects(origin))?;
         let cancel = CancellationToken::new();

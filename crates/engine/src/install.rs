@@ -179,9 +179,10 @@ impl Install<'_> {
         self.observed.pool(self.layout.pool()).is_some_and(|pool| pool.updating)
     }
 
-    /// Whether everything is as it is to be: nothing to change, nothing changing.
+    /// Whether everything is as it is to be: nothing to change, nothing changing. The nodes tell, not the pool's
+    /// condition `Updating`: that is also true while somebody merely cordons a node.
     fn settled(&self, rendered: bool) -> bool {
-        rendered && !self.membership.changes() && self.survey.settled() && !self.updating()
+        rendered && !self.membership.changes() && self.survey.settled()
     }
 
     fn installed_before(&self) -> bool {
@@ -253,6 +254,19 @@ impl Install<'_> {
                 format!(
                     "RuntimeClass kata has handler {handler}, not \"kata\": somebody else made it; delete or rename it, then \
                      it is created anew"
+                ),
+            );
+        }
+        if !self.observed.capabilities.container_runtime_config
+            && self.spec.log_level != names::DEFAULT_LOG_LEVEL
+        {
+            troubles.add(
+                "LogLevelUnavailable",
+                format!(
+                    "spec.logLevel is {:?}, but the cluster does not serve ContainerRuntimeConfig, by which it would be \
+                     set; set spec.logLevel to {}",
+                    self.spec.log_level,
+                    names::DEFAULT_LOG_LEVEL
                 ),
             );
         }

@@ -1,6 +1,6 @@
 //! The operator: watches, snapshot, engine, apply, status, events, leader election, health, metrics.
 //!
-//! It takes no decisions: [`osc_engine::decide`] does. The parts, in the order of a pass:
+//! It takes no decisions: [`osc_engine::decide()`] does. The parts, in the order of a pass:
 //!
 //! - [`cache`]: watches keep projections of what the engine reads; a snapshot of them is an `Observed`.
 //! - [`reconcile`]: one loop. Any number of events during a pass leads to one more.

@@ -11,6 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+/// How the operator calls itself in audit logs.
+const USER_AGENT: &str = concat!("osc-operator/", env!("CARGO_PKG_VERSION"));
+
 /// Installs, updates and removes Kata on a cluster, as its KataConfig asks.
 #[derive(Parser)]
 #[command(name = "osc-operator", version)]
@@ -57,9 +60,10 @@ async fn start(options: Options) -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a crypto provider is installed already"))?;
-    let config = kube::Config::infer()
+    let mut config = kube::Config::infer()
         .await
         .context("no cluster to work for: neither a usable kubeconfig (KUBECONFIG, ~/.kube/config) nor a ServiceAccount")?;
+    config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
     let address = config.cluster_url.to_string();
     let client =
         kube::Client::try_from(config).with_context(|| format!("cannot set up a client for {address}"))?;

@@ -25,6 +25,7 @@ pub struct Metrics {
     watch_errors: Family<KindLabel, Counter>,
     nodes: Family<StateLabel, Gauge>,
     leader: Gauge,
+    conditions: Family<ConditionLabel, Gauge>,
     installation_success: Gauge,
     setup: Family<SetupLabel, Gauge>,
 }
@@ -56,6 +57,11 @@ struct StateLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ConditionLabel {
+    condition: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct SetupLabel {
     setup_type: &'static str,
     cloud_provider: &'static str,
@@ -76,6 +82,7 @@ impl Default for Metrics {
             watch_errors: Family::default(),
             nodes: Family::default(),
             leader: Gauge::default(),
+            conditions: Family::default(),
             installation_success: Gauge::default(),
             setup: Family::default(),
         };
@@ -95,6 +102,11 @@ impl Metrics {
         registry.register("osc_watch_errors", "Failed watches, by kind", self.watch_errors.clone());
         registry.register("osc_nodes", "Nodes of the KataConfig, by state", self.nodes.clone());
         registry.register("osc_leader", "Whether this process does the work", self.leader.clone());
+        registry.register(
+            "osc_kata_config_condition",
+            "Conditions of the KataConfig: 1 if true",
+            self.conditions.clone(),
+        );
         registry.register(
             "kata_config_installation_success",
             "1 if the KataConfig is not in progress, has nodes, and all of them are ready",
@@ -142,6 +154,10 @@ impl Metrics {
         let status = first.map(|view| view.status.clone()).unwrap_or_default();
         for (state, count) in states(&status) {
             self.nodes.get_or_create(&StateLabel { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        for condition in ["InProgress", "Ready", "Degraded"] {
+            let holds = status.condition(condition).is_some_and(|found| found.status == "True");
+            self.conditions.get_or_create(&ConditionLabel { condition }).set(i64::from(holds));
         }
         self.installation_success.set(i64::from(first.is_some_and(|view| succeeded(view))));
         let setup = SetupLabel { setup_type: "baremetal", cloud_provider: "none", tee_type: "none" };

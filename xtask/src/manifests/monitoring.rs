@@ -82,6 +82,14 @@ fn alerts() -> Vec<Value> {
             &format!("The condition Degraded of the KataConfig says what holds it up: {look}"),
         ),
         alert(
+            "KataConfigDegraded",
+            "max(osc_kata_config_condition{condition=\"Degraded\"}) > 0",
+            "30m",
+            "warning",
+            "Something has kept Kata from being installed or removed as asked for, for half an hour.",
+            &format!("The condition Degraded of the KataConfig says what, and what to do: {look}"),
+        ),
+        alert(
             "KataNodeFailed",
             "sum by (state) (osc_nodes{state=~\"failed_to_install|failed_to_uninstall\"}) > 0",
             "15m",

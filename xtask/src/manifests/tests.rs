@@ -370,17 +370,19 @@ fn promtool_accepts_rules_and_dashboard() {
 
 /// A cluster of two nodes, one sample every five minutes, and the alerts that fire at that time.
 #[rstest::rstest]
-#[case::stalled_for_long("1x36", "1x36", "0x36", "0x36", "2h30m", &["KataInstallationStalled"])]
-#[case::stalled_for_a_while("1x36", "1x36", "0x36", "0x36", "1h30m", &[])]
-#[case::progress_after_an_hour("1x12 2x24", "1x12 0x24", "0x36", "0x36", "2h30m", &[])]
-#[case::done("2x36", "0x36", "0x36", "1x36", "2h30m", &[])]
-#[case::no_kata_config("0x36", "0x36", "0x36", "0x36", "2h30m", &[])]
-#[case::node_failed("1x36", "0x36", "1x36", "0x36", "30m", &["KataNodeFailed"])]
+#[case::stalled_for_long("1x36", "1x36", "0x36", "0x36", "0x36", "2h30m", &["KataInstallationStalled"])]
+#[case::stalled_for_a_while("1x36", "1x36", "0x36", "0x36", "0x36", "1h30m", &[])]
+#[case::progress_after_an_hour("1x12 2x24", "1x12 0x24", "0x36", "0x36", "0x36", "2h30m", &[])]
+#[case::done("2x36", "0x36", "0x36", "1x36", "0x36", "2h30m", &[])]
+#[case::no_kata_config("0x36", "0x36", "0x36", "0x36", "0x36", "2h30m", &[])]
+#[case::node_failed("1x36", "0x36", "1x36", "0x36", "0x36", "25m", &["KataNodeFailed"])]
+#[case::degraded("2x36", "0x36", "0x36", "1x36", "1x36", "40m", &["KataConfigDegraded"])]
 fn alerts_fire_when_they_should(
     #[case] installed: &str,
     #[case] installing: &str,
     #[case] failed: &str,
     #[case] success: &str,
+    #[case] degraded: &str,
     #[case] at: &str,
     #[case] expected: &[&str],
 ) {
@@ -420,6 +422,7 @@ fn alerts_fire_when_they_should(
                 series("osc_nodes{state=\"installing\"}", installing),
                 series("osc_nodes{state=\"failed_to_install\"}", failed),
                 series("kata_config_installation_success", success),
+                series("osc_kata_config_condition{condition=\"Degraded\"}", degraded),
                 series("osc_leader", "1x36"),
             ],
             "alert_rule_test": tests,

@@ -1,7 +1,7 @@
 //! An embedded Kubernetes API server, kept in memory.
 //!
 //! Real HTTP over a socket, so that `kubectl`, kube-rs and other clients run against it unchanged. The way of a
-//! request: [`http`] takes it from the connection and asks [`faults`] about it, [`route`] takes it apart, `verbs`
+//! request: `http` takes it from the connection and asks `faults` about it, `route` takes it apart, `verbs`
 //! handles it against the `store`, `output` prints the answer. The way of a write: decode and prune, admission,
 //! validation, field ownership, and a compare-and-swap in the store, whose history feeds watches.
 

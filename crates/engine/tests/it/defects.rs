@@ -296,6 +296,16 @@ fn defect_21_a_cordoned_node_is_named() {
     assert_eq!(world.status().kata_nodes.ready_node_count, 2);
 }
 
+/// Upstream takes any `Updating` of the pool for a rollout. The pool also says that while somebody merely cordons a node.
+#[test]
+fn cordoning_a_node_is_no_rollout() {
+    let mut world = installed();
+    world.cordon("worker-1", true);
+    world.run();
+    assert_eq!(world.condition(KATA, "InProgress"), "False : ");
+    assert!(world.condition(KATA, "Ready").starts_with("True Installed"));
+}
+
 /// A node with Kata that somebody cordons holds the others up just as well.
 #[test]
 fn defect_21_a_cordoned_node_that_has_kata_already_is_named() {

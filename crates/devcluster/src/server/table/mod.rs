@@ -128,7 +128,14 @@ fn custom_cell(column: &CustomColumn, object: &Value, now: Timestamp) -> Value {
     let Some(first) = found.first() else { return Value::Null };
     match column.kind.as_str() {
         "integer" => first.as_i64().map_or(Value::Null, Value::from),
-        "number" => first.as_f64().map_or(Value::Null, Value::from),
+        // As it is: a whole number has no decimal point in the real server's tables either.
+        "number" => {
+            if first.is_number() {
+                (*first).clone()
+            } else {
+                Value::Null
+            }
+        }
         "boolean" => first.as_bool().map_or(Value::Null, Value::from),
         "date" => first.as_str().map_or(Value::Null, |text| match text.parse::<Timestamp>() {
             Ok(time) => json!(age::since(time, now)),
