@@ -55,7 +55,8 @@ enum Output {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("OSC_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
+    let filter = EnvFilter::try_from_env("OSC_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("osc=error,osc_operator=error,osc_devcluster=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     // The one crypto provider. It fails only if there is one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();

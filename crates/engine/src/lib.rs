@@ -4,8 +4,8 @@
 //! watch caches --snapshot--> Observed --decide()--> Plan { steps, wake_at } --apply--> cluster
 //! ```
 //!
-//! [`decide`] is total and deterministic. Its steps are ordered and each is idempotent: stopping after any prefix
-//! leaves a cluster from which the next [`decide`] continues. On a converged cluster the plan is empty.
+//! [`decide()`] is total and deterministic. Its steps are ordered and each is idempotent: stopping after any prefix
+//! leaves a cluster from which the next [`decide()`] continues. On a converged cluster the plan is empty.
 //!
 //! Where to look for what:
 //!

@@ -3,9 +3,10 @@
 use std::process::Command;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, PostParams};
 use osc_api::names;
 use osc_api::openshift::MachineConfigPool;
 use osc_devcluster::server::{Fault, FaultAction, Matcher, Verb};
@@ -205,7 +206,7 @@ async fn a_node_of_another_custom_pool_is_refused_with_both_names() {
         }
     });
     let pools: Api<MachineConfigPool> = Api::all(bed.client.clone());
-    pools.create(&kube::api::PostParams::default(), &serde_json::from_value(infra).unwrap()).await.unwrap();
+    pools.create(&PostParams::default(), &serde_json::from_value(infra).unwrap()).await.unwrap();
     bed.patch::<Node>("worker-1", json!({"metadata": {"labels": {"node-role.kubernetes.io/infra": ""}}}))
         .await;
     bed.create(NAME, json!({})).await;
@@ -239,4 +240,34 @@ fn a_wrong_kubeconfig_ends_the_process_with_a_clear_error() {
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains("no cluster to work for: neither a usable kubeconfig"), "{stderr}");
     }
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_drained_is_told_with_the_place_to_look() {
+    let bed = Bed::start(workers(1)).await;
+    let pods: Api<Pod> = Api::namespaced(bed.client.clone(), "default");
+    let pod = json!({
+        "metadata": {"name": "stays", "labels": {"app": "stays"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}
+    });
+    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(bed.client.clone(), "default");
+    let budget = json!({"metadata": {"name": "stays"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "stays"}}}});
+    budgets.create(&PostParams::default(), &serde_json::from_value(budget).unwrap()).await.unwrap();
+    let runs = || async {
+        let phase = pods.get_status("stays").await.unwrap().status.unwrap().phase;
+        phase.as_deref() == Some("Running")
+    };
+    assert!(eventually(runs).await);
+    bed.create(NAME, json!({})).await;
+    bed.until(NAME, "told", |status| {
+        status.is_some_and(|status| {
+            reason(status, "Degraded") == ("True", "NodeNotDraining")
+                && message(status, "Degraded")
+                    .starts_with("draining for more than 15 minutes: worker-0; a PodDisruptionBudget")
+        })
+    })
+    .await;
+    budgets.delete("stays", &DeleteParams::default()).await.unwrap();
+    bed.installed(NAME).await;
+    bed.stop().await;
 }
