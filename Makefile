@@ -7,7 +7,7 @@ CARGO_TARGET_DIR ?= target
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint manifests bench image clean
+.PHONY: help demo test lint manifests bench image clean install
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,3 +37,7 @@ image: ## Builds the operator's image; its name by IMAGE=...
 
 clean: ## Removes what was built
 	$(CARGO) clean
+
+install: ## Installs osc, also as kubectl-osc, into ~/.cargo/bin
+	$(CARGO) install --locked --path crates/cli
+	ln -sf osc "$${CARGO_HOME:-$$HOME/.cargo}/bin/kubectl-osc"

@@ -83,6 +83,21 @@ async fn installed(stage: &Stage) -> anyhow::Result<()> {
     stage.until("Kata is installed", |snapshot| is_ready(snapshot) && snapshot.settled()).await?;
     stage.get("oc get kataconfig", KATA_CONFIGS).await?;
     stage.get("oc get runtimeclass", RUNTIME_CLASSES).await?;
+    get_pools(stage).await
+}
+
+/// Shows the pools once they have counted their nodes, which is a little after the nodes are done.
+async fn get_pools(stage: &Stage) -> anyhow::Result<()> {
+    let pools: Api<MachineConfigPool> = Api::all(stage.client.clone());
+    for _ in 0..100 {
+        let list = pools.list(&ListParams::default()).await.context("cannot list the pools")?;
+        let updating =
+            |pool: &MachineConfigPool| pool.status.as_ref().is_none_or(|status| status.is_true("Updating"));
+        if !list.items.iter().any(updating) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     stage.get("oc get mcp", POOLS).await
 }
 
@@ -145,7 +160,7 @@ async fn change_log_level(stage: &Stage, name: &str) -> anyhow::Result<()> {
         })
         .await?;
     stage.until("the log level is rolled out", Snapshot::settled).await?;
-    stage.get("oc get mcp", POOLS).await
+    get_pools(stage).await
 }
 
 async fn patch_kata_config(stage: &Stage, name: &str, patch: Value) -> anyhow::Result<()> {
@@ -170,7 +185,7 @@ async fn select_fewer_nodes(stage: &Stage, name: &str) -> anyhow::Result<()> {
         move |snapshot: &Snapshot| snapshot.settled() && rows_in(snapshot, "installed").len() == wanted;
     stage.until("Kata is on the selected nodes only", done).await?;
     stage.get("oc get kataconfig", KATA_CONFIGS).await?;
-    stage.get("oc get mcp", POOLS).await
+    get_pools(stage).await
 }
 
 async fn blocked_uninstall(stage: &Stage, name: &str) -> anyhow::Result<()> {

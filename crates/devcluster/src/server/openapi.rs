@@ -5,13 +5,15 @@
 
 use ::http::header::ACCEPT;
 use ::http::{HeaderMap, Response};
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::call::State;
 use super::output::{self, ResponseBody};
 use super::registry::{Resource, api_version};
 use super::route::RequestInfo;
-use super::status::ApiError;
+
+const OPENAPI_V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// Answers paths of OpenAPI; none for others.
 pub fn answer(state: &State, info: &RequestInfo, headers: &HeaderMap) -> Option<Response<ResponseBody>> {
@@ -20,9 +22,10 @@ pub fn answer(state: &State, info: &RequestInfo, headers: &HeaderMap) -> Option<
         "/openapi/v3" => Some(output::json(200, &index(state))),
         "/openapi/v2" => {
             let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
-            // Protobuf is not offered; clients that ask for nothing else do without the document.
+            // kubectl before 1.27 wants this document in Protobuf, and cannot do without it. An empty one is valid, has
+            // zero bytes, and makes it leave validation to the server.
             if !accept.contains("json") && !accept.contains("*/*") {
-                return Some(output::error(&ApiError::not_acceptable("application/json")));
+                return Some(output::bytes(200, OPENAPI_V2_PROTOBUF, Bytes::new()));
             }
             Some(output::json(
                 200,
