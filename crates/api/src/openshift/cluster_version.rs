@@ -44,10 +44,10 @@ pub struct ClusterVersionStatus {
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct Release {
     /// Semantic version.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub version: String,
     /// Image of the release payload.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
 }
 
@@ -57,12 +57,12 @@ pub struct Release {
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct UpdateHistory {
     /// `Completed` or `Partial`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub state: String,
     /// Semantic version.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub version: String,
     /// Image of the release payload.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
 }

@@ -23,12 +23,12 @@ pub struct InfrastructureSpec {}
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct InfrastructureStatus {
     /// `AWS`, `Azure`, `GCP`, `None`, ...
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub platform: String,
     /// `HighlyAvailable`, `SingleReplica` or `External`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub control_plane_topology: String,
     /// Name of the cluster's infrastructure.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub infrastructure_name: String,
 }
