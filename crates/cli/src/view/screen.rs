@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::model::{News, NodeRow};
@@ -43,7 +43,7 @@ impl Screen {
     pub fn new(style: Style, time: TimeLabel) -> Self {
         let live = style == Style::Text && std::io::stdout().is_terminal();
         let bars = live.then(|| Bars {
-            all: MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::stdout()),
+            all: MultiProgress::with_draw_target(ProgressDrawTarget::stdout()),
             by_node: Arc::default(),
         });
         Self { style, time, bars }
@@ -139,7 +139,8 @@ impl Bars {
 }
 
 fn new_bar(name: &str) -> ProgressBar {
-    let bar = ProgressBar::new(100);
+    // Hidden until it stands among the others: else it draws itself where it is made.
+    let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::hidden());
     if let Ok(style) = ProgressStyle::with_template("  {prefix:<16} [{bar:24}] {msg}") {
         bar.set_style(style.progress_chars("=> "));
     }

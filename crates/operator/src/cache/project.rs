@@ -10,11 +10,12 @@ use osc_api::{KataConfigSpec, KataConfigStatus, names};
 use osc_engine::{KataConfigView, Kind, NodeView, PodView, PoolView};
 use serde_json::{Value, json};
 
+use super::table::UNKNOWN_VERSION;
 use super::wire;
 
 /// The version of an object, as a number: API servers count it up.
 pub fn version(resource_version: Option<&str>) -> u64 {
-    resource_version.and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
+    resource_version.and_then(|version| version.parse().ok()).unwrap_or(UNKNOWN_VERSION)
 }
 
 /// A KataConfig. A specification or status of the wrong shape is told, not dropped.

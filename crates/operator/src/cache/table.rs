@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// The version of an object whose version is no number: what comes later counts as newer.
+pub const UNKNOWN_VERSION: u64 = u64::MAX;
+
 /// What a watch told so far.
 #[derive(Clone, Debug)]
 pub struct Table<K, V> {
@@ -38,7 +41,7 @@ impl<K: Ord + Clone, V: PartialEq> Table<K, V> {
     /// Takes in an object unless what is held is newer. True if that changed something.
     pub fn put(&mut self, key: K, version: u64, value: V) -> bool {
         let newest = self.items.get(&key).map(|(held, _)| *held).max(self.gone.get(&key).copied());
-        if newest.is_some_and(|held| held >= version) {
+        if version != UNKNOWN_VERSION && newest.is_some_and(|held| held >= version) {
             return false;
         }
         self.gone.remove(&key);
@@ -49,7 +52,8 @@ impl<K: Ord + Clone, V: PartialEq> Table<K, V> {
 
     /// Takes out an object unless what is held is newer. True if it was there.
     pub fn remove(&mut self, key: &K, version: u64) -> bool {
-        if self.items.get(key).is_some_and(|(held, _)| *held > version) {
+        let newer = |(held, _): &(u64, V)| *held > version && *held != UNKNOWN_VERSION;
+        if self.items.get(key).is_some_and(newer) {
             return false;
         }
         self.gone.insert(key.clone(), version);
@@ -103,6 +107,15 @@ mod tests {
         assert!(table.remove(&"pool", 5));
         assert!(!table.put("pool", 4, 1));
         assert!(table.put("pool", 6, 1));
+    }
+
+    #[test]
+    fn without_numbers_the_last_one_counts() {
+        let mut table = Table::default();
+        assert!(table.put("node", UNKNOWN_VERSION, 1) && table.put("node", UNKNOWN_VERSION, 2));
+        assert_eq!(table.get(&"node"), Some(&2));
+        assert!(table.remove(&"node", UNKNOWN_VERSION));
+        assert!(table.put("node", UNKNOWN_VERSION, 3));
     }
 
     #[test]
