@@ -21,9 +21,13 @@ pub fn decide(observed: &Observed, settings: &Settings) -> Plan {
     plan
 }
 
-/// The KataConfig that counts: there is to be one, and the first one created wins.
+/// The KataConfig that counts: there is to be one, and the first one created wins. One that is being deleted and that
+/// only somebody else's finalizer still holds does not stand in the way of the next.
 fn oldest(kata_configs: &[Arc<KataConfigView>]) -> Option<&KataConfigView> {
-    kata_configs.iter().map(AsRef::as_ref).min_by_key(|kata_config| (kata_config.created, &kata_config.name))
+    let age = |kata_config: &&KataConfigView| (kata_config.created, kata_config.name.clone());
+    let all = || kata_configs.iter().map(AsRef::as_ref);
+    let done = |kata_config: &&KataConfigView| kata_config.deleting && uninstall::let_go(kata_config).is_none();
+    all().filter(|kata_config| !done(kata_config)).min_by_key(age).or_else(|| all().min_by_key(age))
 }
 
 fn decide_one(observed: &Observed, settings: &Settings, kata_config: &KataConfigView) -> Plan {

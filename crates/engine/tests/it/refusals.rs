@@ -258,3 +258,17 @@ fn the_second_kata_config_takes_over_when_the_first_is_gone() {
     world.run();
     assert_clean(&world);
 }
+
+#[test]
+fn a_first_kata_config_that_others_hold_lets_the_second_one_work() {
+    let mut world = World::two_workers();
+    world.create(KATA, json!({}));
+    world.kata_config_mut(KATA).finalizers.push("example.com/audit".to_owned());
+    world.run();
+    world.remove(KATA);
+    world.run();
+    assert_eq!(world.kata_config(KATA).unwrap().finalizers, ["example.com/audit"]);
+    world.create("another", json!({}));
+    world.run();
+    assert_eq!(world.kata_config("another").unwrap().status.kata_nodes.installed, ["worker-0", "worker-1"]);
+}

@@ -268,3 +268,27 @@ fn single_objects(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
         (cluster(Kind::ClusterVersion, names::CLUSTER_VERSION), Some(CLUSTER_VERSIONS)),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn any_number_of_changes_during_a_pass_leads_to_one_more() {
+        let cache = Cache::default();
+        for _ in 0..1_000 {
+            cache.notify();
+        }
+        let next = || tokio::time::timeout(Duration::from_mins(1), cache.changed());
+        assert!(next().await.is_ok());
+        assert!(next().await.is_err(), "the rest counted as one");
+    }
+
+    #[test]
+    fn without_a_first_list_there_is_no_snapshot() {
+        let cache = Cache::default();
+        let reason = cache.observe(Timestamp::UNIX_EPOCH).unwrap_err();
+        assert_eq!(reason.to_string(), "waiting for the API server to list CustomResourceDefinition");
+    }
+}
