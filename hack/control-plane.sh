@@ -19,7 +19,7 @@ fi
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/osc"
 assets="$cache/control-plane-$RELEASE"
-if [ -e "$assets/complete-2" ]; then
+if [ -e "$assets/complete-3" ]; then
     echo "$assets"
     exit
 fi
@@ -60,15 +60,15 @@ trap 'rm -rf "$work"' EXIT
     rm -rf vendor/github.com/modern-go/reflect2
     cp -r /usr/share/gocode/src/github.com/modern-go/reflect2 vendor/github.com/modern-go/
     # Compares reflect.Values where it means values: with this Go, an empty string in a custom resource counts as null.
-    sed -i 's/if data == nil || reflect.DeepEqual(.*{$/if data == nil {/' \
-        vendor/github.com/go-openapi/validate/type.go
-    grep -q '^	if data == nil {$' vendor/github.com/go-openapi/validate/type.go
+    validation=vendor/k8s.io/kube-openapi/pkg/validation/validate/type.go
+    sed -i 's/if data == nil || reflect.DeepEqual(.*{$/if data == nil {/' "$validation"
+    grep -q '	if data == nil {$' "$validation"
     env PATH="/usr/lib/go-1.19/bin:$PATH" GOPATH="$work/go" GO111MODULE=off GOFLAGS= GOCACHE="$work/gocache" \
         KUBE_GIT_VERSION=$RELEASE KUBE_GIT_COMMIT=debian KUBE_GIT_TREE_STATE=clean \
         make WHAT="cmd/kube-apiserver cmd/kube-controller-manager cmd/kube-scheduler"
     mkdir -p "$assets"
     cp _output/bin/kube-apiserver _output/bin/kube-controller-manager _output/bin/kube-scheduler "$assets/"
     cp "$work/etcd/usr/bin/etcd" "$assets/"
-    touch "$assets/complete-2"
+    touch "$assets/complete-3"
 } >&2
 echo "$assets"

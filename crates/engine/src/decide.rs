@@ -26,7 +26,8 @@ pub fn decide(observed: &Observed, settings: &Settings) -> Plan {
 fn oldest(kata_configs: &[Arc<KataConfigView>]) -> Option<&KataConfigView> {
     let age = |kata_config: &&KataConfigView| (kata_config.created, kata_config.name.clone());
     let all = || kata_configs.iter().map(AsRef::as_ref);
-    let done = |kata_config: &&KataConfigView| kata_config.deleting && uninstall::let_go(kata_config).is_none();
+    let done =
+        |kata_config: &&KataConfigView| kata_config.deleting && uninstall::let_go(kata_config).is_none();
     all().filter(|kata_config| !done(kata_config)).min_by_key(age).or_else(|| all().min_by_key(age))
 }
 

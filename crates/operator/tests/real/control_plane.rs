@@ -56,6 +56,7 @@ impl ControlPlane {
         plane.write("tokens.csv", &format!("{ADMIN_TOKEN},admin,admin,system:masters\n"));
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         plane.write("service-account.key", &key.serialize_pem());
+        plane.write("service-account.pub", &key.public_key_pem());
         let file = |name: &str| plane.directory.path().join(name).display().to_string();
         let etcd = [
             format!("--data-dir={}", file("etcd")),
@@ -70,7 +71,7 @@ impl ControlPlane {
             format!("--cert-dir={}", file("certificates")),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             format!("--service-account-signing-key-file={}", file("service-account.key")),
-            format!("--service-account-key-file={}", file("service-account.key")),
+            format!("--service-account-key-file={}", file("service-account.pub")),
             "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
             "--authorization-mode=RBAC".to_owned(),
             format!("--token-auth-file={}", file("tokens.csv")),
@@ -114,9 +115,12 @@ impl ControlPlane {
         self.processes.push(child);
     }
 
-    async fn wait_until_ready(&self) {
+    async fn wait_until_ready(&mut self) {
         let admin = self.admin("readiness");
         for _ in 0..300 {
+            if self.processes.iter_mut().any(|process| process.try_wait().unwrap().is_some()) {
+                break;
+            }
             let request = http::Request::get("/readyz").body(Vec::new()).unwrap();
             if admin.request_text(request).await.is_ok() {
                 return;
