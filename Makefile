@@ -18,9 +18,10 @@ demo: ## Installs and removes Kata on an embedded cluster; arguments by ARGS=...
 	else $(CARGO) build --locked --package osc; fi
 	@"$(CARGO_TARGET_DIR)/debug/osc" demo $(ARGS)
 
-test: ## Installs what the tests need, then runs all checks and tests
+test: ## Installs what the tests need (a control plane is built once, some minutes), then runs all checks and tests
 	hack/test-deps.sh
 	$(CARGO) xtask check
+	@echo "control plane: $$(hack/control-plane.sh)"
 	$(CARGO) test --workspace --locked
 
 lint: ## Runs clippy as the checks do

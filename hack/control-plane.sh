@@ -7,7 +7,7 @@ set -euo pipefail
 RELEASE=v1.20.2
 
 if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
-    for binary in etcd kube-apiserver; do
+    for binary in etcd kube-apiserver kube-controller-manager; do
         if [ ! -x "$KUBEBUILDER_ASSETS/$binary" ]; then
             echo "KUBEBUILDER_ASSETS is $KUBEBUILDER_ASSETS, and $binary is not in it" >&2
             exit 1
@@ -19,14 +19,14 @@ fi
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/osc"
 assets="$cache/control-plane-$RELEASE"
-if [ -e "$assets/complete-3" ]; then
+if [ -e "$assets/complete" ]; then
     echo "$assets"
     exit
 fi
 
 if ! command -v apt-get >/dev/null; then
-    echo "this script builds the control plane from Debian's packages only; on this system, set KUBEBUILDER_ASSETS to a" >&2
-    echo "directory with etcd and kube-apiserver" >&2
+    echo "this script builds the control plane from Debian bookworm's packages only; here, set KUBEBUILDER_ASSETS to a" >&2
+    echo "directory with etcd, kube-apiserver and kube-controller-manager" >&2
     exit 1
 fi
 as_root() {
@@ -38,6 +38,11 @@ trap 'rm -rf "$work"' EXIT
 {
     # The sources of the release that packages come from, in a list of our own.
     . /etc/os-release
+    if [ "${VERSION_CODENAME:-}" != bookworm ]; then
+        echo "this script knows Debian bookworm's packages only; on this system, set KUBEBUILDER_ASSETS to a directory" >&2
+        echo "with etcd, kube-apiserver and kube-controller-manager" >&2
+        exit 1
+    fi
     mirror=$(apt-cache policy | grep -oE 'https?://[^ ]+' | sort | uniq -c | sort -rn | awk 'NR == 1 { print $2 }')
     echo "deb-src $mirror $VERSION_CODENAME main" >"$work/sources.list"
     apt=(-o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=/dev/null
@@ -69,6 +74,6 @@ trap 'rm -rf "$work"' EXIT
     mkdir -p "$assets"
     cp _output/bin/kube-apiserver _output/bin/kube-controller-manager _output/bin/kube-scheduler "$assets/"
     cp "$work/etcd/usr/bin/etcd" "$assets/"
-    touch "$assets/complete-3"
+    touch "$assets/complete"
 } >&2
 echo "$assets"

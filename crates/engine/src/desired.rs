@@ -4,7 +4,7 @@ use osc_api::names;
 use serde_json::{Value, json};
 
 use crate::layout::Layout;
-use crate::object::{Kind, ObjectId};
+use crate::object::{Kind, ObjectId, holds};
 use crate::observed::{KataConfigView, Observed, Settings};
 
 /// An object with its name.
@@ -46,11 +46,20 @@ pub fn extension<'a>(observed: &Observed, settings: &'a Settings) -> &'a str {
         names::EXTENSION_PRODUCT
     } else if image.contains(names::RELEASE_REPOSITORY_OKD) {
         names::EXTENSION_OKD
+    } else if let Some(extension) = installed_extension(observed) {
+        extension
     } else if settings.host_is_rhcos {
         names::EXTENSION_PRODUCT
     } else {
         names::EXTENSION_OKD
     }
+}
+
+/// The extension that was chosen at installation: a mirrored release says nothing, and a guess must not change it.
+fn installed_extension(observed: &Observed) -> Option<&'static str> {
+    let ours = observed.cluster_object(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG)?;
+    let installed = ours["spec"]["extensions"][0].as_str()?;
+    [names::EXTENSION_PRODUCT, names::EXTENSION_OKD].into_iter().find(|known| *known == installed)
 }
 
 /// The machine config that installs the extension.
@@ -79,6 +88,22 @@ pub fn pool() -> Desired {
             "nodeSelector": {"matchLabels": {names::KATA_NODE_ROLE: ""}},
         }}),
     )
+}
+
+/// Whether a pool does what ours is for. One to which somebody added roles does, and is left as it is: a change would
+/// reboot its nodes.
+pub fn pool_serves(found: &Value) -> bool {
+    let (_, mut wanted) = pool();
+    let requirement = "/spec/machineConfigSelector/matchExpressions/0/values";
+    let roles = |object: &Value| -> Vec<Value> {
+        object.pointer(requirement).and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    let found_roles = roles(found);
+    let all_there = roles(&wanted).iter().all(|role| found_roles.contains(role));
+    if let Some(values) = wanted.pointer_mut(requirement) {
+        *values = Value::Array(found_roles);
+    }
+    all_there && holds(&wanted, found)
 }
 
 /// The log level of CRI-O for the pool's nodes.
@@ -120,16 +145,6 @@ pub fn runtime_class(kata_config: &KataConfigView, node_selector: &Value) -> Des
     let mut object = owned_by(kata_config, object);
     object["metadata"]["finalizers"] = json!([names::RUNTIME_CLASS_FINALIZER]);
     (id, object)
-}
-
-/// What of the runtime class follows the KataConfig after creation.
-pub fn runtime_class_scheduling(node_selector: &Value) -> Desired {
-    let name = names::KATA_RUNTIME_CLASS;
-    let body = json!({"handler": name, "scheduling": {"nodeSelector": node_selector}});
-    (
-        ObjectId::cluster(Kind::RuntimeClass, name),
-        with_identity(Kind::RuntimeClass, json!({"name": name}), body),
-    )
 }
 
 /// What kata-monitor's pods may do. SELinux `RunAsAny` also mends what releases before 1.3 left (`MustRunAs`).
@@ -275,6 +290,24 @@ mod tests {
         let id = ObjectId::cluster(Kind::ClusterVersion, names::CLUSTER_VERSION);
         observed.objects.insert(id, Arc::new(json!({"status": {"desired": {"image": image}}})));
         assert_eq!(extension(&observed, &settings), expected);
+    }
+
+    #[rstest]
+    #[case::ours(&["kata-oc", "worker"], true)]
+    #[case::somebody_added_a_role(&["kata-oc", "worker", "gpu"], true)]
+    #[case::our_role_is_missing(&["worker"], false)]
+    fn a_pool_with_more_roles_still_serves(#[case] roles: &[&str], #[case] expected: bool) {
+        let (_, mut found) = pool();
+        found["spec"]["machineConfigSelector"]["matchExpressions"][0]["values"] = json!(roles);
+        assert_eq!(pool_serves(&found), expected);
+    }
+
+    #[test]
+    fn a_mirrored_release_does_not_change_the_extension_that_is_installed() {
+        let mut observed = Observed::default();
+        let (id, ours) = machine_config(&kata_config(), Layout::Regular, names::EXTENSION_PRODUCT);
+        observed.objects.insert(id, Arc::new(ours));
+        assert_eq!(extension(&observed, &Settings::default()), names::EXTENSION_PRODUCT);
     }
 
     #[test]

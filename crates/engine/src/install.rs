@@ -135,7 +135,8 @@ impl Install<'_> {
                 &self.spec.log_level,
             ));
         }
-        if self.layout == Layout::Regular {
+        let pool = self.observed.cluster_object(Kind::MachineConfigPool, names::KATA_POOL);
+        if self.layout == Layout::Regular && !pool.is_some_and(desired::pool_serves) {
             self.ensure(desired::pool());
         }
         if self.observed.capabilities.openshift
@@ -212,10 +213,10 @@ impl Install<'_> {
             self.plan.steps.push(Step::Create { id, object });
             return;
         };
-        if !is_ours(class) || class["handler"] != names::KATA_RUNTIME_CLASS {
+        if !is_ours(class) {
             return;
         }
-        let (id, object) = desired::runtime_class_scheduling(&selector);
+        let id = ObjectId::cluster(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS);
         // Releases that created the class without the finalizer left it open to removal under running pods.
         let finalizers = finalizers_of(class);
         if class["metadata"]["deletionTimestamp"].is_null()
@@ -228,7 +229,10 @@ impl Install<'_> {
             self.plan.steps.push(Step::SetFinalizers { id, resource_version, finalizers });
         }
         if class["scheduling"]["nodeSelector"] != selector {
-            self.plan.steps.push(Step::Apply { id, object });
+            // As a whole: server-side apply would leave a key that somebody added.
+            let mut value = class["scheduling"].clone();
+            value["nodeSelector"] = selector;
+            self.plan.steps.push(Step::Replace { id, path: "/scheduling", value });
         }
     }
 
@@ -236,7 +240,8 @@ impl Install<'_> {
     fn colliding_handler(&self) -> Option<String> {
         let class = self.observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS)?;
         let handler = &class["handler"];
-        (handler != names::KATA_RUNTIME_CLASS).then(|| handler.to_string())
+        // One that the operator before us made may have another handler, for another runtime, and works.
+        (!is_ours(class) && handler != names::KATA_RUNTIME_CLASS).then(|| handler.to_string())
     }
 
     fn troubles(&self, rendered: bool) -> Troubles {
@@ -394,11 +399,7 @@ impl Install<'_> {
     }
 
     fn any_node_eligible(&self) -> bool {
-        let eligible = |value: &String| value == "true";
-        self.observed
-            .nodes
-            .iter()
-            .any(|node| node.labels.get(names::NODE_ELIGIBLE_LABEL).is_some_and(eligible))
+        self.observed.nodes.iter().any(|node| node.is_eligible())
     }
 
     /// Nothing is changed, above all not on nodes that have Kata: labels that vanish with a broken Node Feature

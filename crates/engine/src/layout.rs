@@ -118,6 +118,8 @@ impl<'a> Membership<'a> {
                 }
                 continue;
             }
+            // Eligibility is asked of nodes that enter. One that is in and loses the label stays in: labels go with Node
+            // Feature Discovery, and nodes must not reboot for that.
             if !selected {
                 if node.has_kata_role() {
                     membership.leave.push(&node.name);
@@ -130,8 +132,10 @@ impl<'a> Membership<'a> {
                 membership.conflicts.push((&node.name, others));
                 continue;
             }
-            membership.selected += 1;
-            if !node.has_kata_role() {
+            if node.has_kata_role() {
+                membership.selected += 1;
+            } else if !spec.check_node_eligibility || node.is_eligible() {
+                membership.selected += 1;
                 membership.enter.push(&node.name);
             }
         }
@@ -153,7 +157,8 @@ fn custom_pools(observed: &Observed) -> Vec<(&str, Selector)> {
         .filter(|pool| !built_in.contains(&pool.name.as_str()))
         .filter_map(|pool| {
             let selector = Selector::parse(pool.node_selector.as_ref()?, "spec.nodeSelector").ok()?;
-            Some((pool.name.as_str(), selector))
+            // To the Machine Config Operator, a selector that says nothing selects nothing.
+            (selector != Selector::default()).then_some((pool.name.as_str(), selector))
         })
         .collect()
 }

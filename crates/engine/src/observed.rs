@@ -143,6 +143,11 @@ impl NodeView {
         self.has_label(names::MASTER_NODE_ROLE) || self.has_label(names::CONTROL_PLANE_NODE_ROLE)
     }
 
+    /// Whether the node is labelled as able to run Kata.
+    pub fn is_eligible(&self) -> bool {
+        self.labels.get(names::NODE_ELIGIBLE_LABEL).is_some_and(|value| value == "true")
+    }
+
     /// Whether the node has the worker role.
     pub fn is_worker(&self) -> bool {
         self.has_label(names::WORKER_NODE_ROLE)

@@ -34,6 +34,15 @@ pub enum Step {
         /// The whole object.
         object: Value,
     },
+    /// Set one field to exactly this value, whoever set what is in it.
+    Replace {
+        /// Which object.
+        id: ObjectId,
+        /// JSON pointer of the field; what it is in exists.
+        path: &'static str,
+        /// The value.
+        value: Value,
+    },
     /// Delete; one that is absent is fine.
     Delete {
         /// Which object.

@@ -9,7 +9,7 @@ use crate::selector::Selector;
 /// A specification that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidSpec {
-    /// Which worker nodes are to have Kata, eligibility included.
+    /// Which worker nodes are to have Kata, eligibility apart.
     pub selector: Selector,
     /// Whether the person named nodes at all.
     pub selects_explicitly: bool,
@@ -42,8 +42,6 @@ pub fn validate(kata_config: &KataConfigView) -> Result<ValidSpec, Vec<String>> 
     if !complaints.is_empty() {
         return Err(complaints);
     }
-    let selector =
-        if spec.check_node_eligibility { selector.and(names::NODE_ELIGIBLE_LABEL, "true") } else { selector };
     Ok(ValidSpec {
         selector,
         selects_explicitly: spec.kata_config_pool_selector.is_some(),

@@ -149,15 +149,16 @@ impl Report {
         }
     }
 
-    /// The steps that tell it: events for what changed, then the status; none if nothing changed.
+    /// The steps that tell it: the status, then events for what changed in it; none if nothing changed.
     pub fn steps(&self, kata_config: &KataConfigView, now: Timestamp) -> Vec<Step> {
         let status = self.compose(&kata_config.status, now);
         if status == kata_config.status {
             return Vec::new();
         }
-        let mut steps: Vec<Step> = events(kata_config, &status).into_iter().map(Step::Emit).collect();
-        steps.push(Step::PatchStatus { name: kata_config.name.clone(), status });
-        steps
+        // The status first: as long as it cannot be written, nothing is told over and over.
+        let events = events(kata_config, &status).into_iter().map(Step::Emit);
+        let status = Step::PatchStatus { name: kata_config.name.clone(), status };
+        std::iter::once(status).chain(events).collect()
     }
 }
 

@@ -158,6 +158,12 @@ impl Applier {
                 let params = PostParams { field_manager: managed.field_manager, ..PostParams::default() };
                 tolerate(api.create(&params, &object).await, 409)
             }
+            Step::Replace { path, value, .. } => {
+                let patch = json!([{"op": "add", "path": path, "value": value}]);
+                let patch =
+                    Patch::<()>::Json(serde_json::from_value(patch).map_err(kube::Error::SerdeError)?);
+                api.patch(&id.name, &managed, &patch).await.map(Some)
+            }
             Step::Delete { .. } => {
                 // The answer may be the object as it last was: nothing to learn from.
                 tolerate(api.delete(&id.name, &DeleteParams::background()).await, 404).map(|_| None)
@@ -270,6 +276,7 @@ impl Target {
         let (verb, id) = match step {
             Step::Apply { id, .. } => ("apply", id.clone()),
             Step::Create { id, .. } => ("create", id.clone()),
+            Step::Replace { id, .. } => ("change", id.clone()),
             Step::Delete { id } => ("delete", id.clone()),
             Step::LabelNode { node, .. } => ("label", ObjectId::cluster(Kind::Node, node)),
             Step::SetFinalizers { id, .. } => ("set finalizers of", id.clone()),

@@ -45,12 +45,9 @@ impl Leadership {
         *self.leading.borrow()
     }
 
-    /// Waits until leadership comes or goes.
-    pub async fn changed(&mut self) {
-        if self.leading.changed().await.is_err() {
-            // The task ended; its result tells why when we stop. Until then, nothing changes any more.
-            std::future::pending::<()>().await;
-        }
+    /// Waits until leadership comes or goes. False: the task that cares for the Lease has ended, and nobody does now.
+    pub async fn changed(&mut self) -> bool {
+        self.leading.changed().await.is_ok()
     }
 
     /// Gives the Lease back, so that a successor need not wait for its end.

@@ -53,11 +53,12 @@ enum Outcome {
 const AFTER_CONFLICT: Duration = Duration::from_millis(100);
 
 impl Reconciler {
-    /// Works until cancelled; then gives the Lease back.
-    pub async fn run(mut self, mut leadership: Leadership, cancel: CancellationToken) {
+    /// Works until cancelled; then gives the Lease back. False: it ended because nobody cares for the Lease any more.
+    pub async fn run(mut self, mut leadership: Leadership, cancel: CancellationToken) -> bool {
         let mut delays = retries();
         let mut told = None;
         let mut next = Outcome::Done(None);
+        let mut lease_lost = false;
         self.watches.adjust(false);
         loop {
             let pause = self.pause(&next, &mut delays);
@@ -65,7 +66,10 @@ impl Reconciler {
                 biased;
                 () = cancel.cancelled() => break,
                 () = self.cache.changed() => {}
-                () = leadership.changed() => {}
+                alive = leadership.changed() => if !alive {
+                    lease_lost = true;
+                    break;
+                },
                 () = sleep(pause) => {}
             }
             self.metrics.queued(true);
@@ -74,6 +78,7 @@ impl Reconciler {
             self.metrics.queued(false);
         }
         leadership.release().await;
+        !lease_lost
     }
 
     fn pause(&self, outcome: &Outcome, delays: &mut ExponentialBackoff) -> Option<Duration> {
@@ -120,7 +125,7 @@ impl Reconciler {
         }
         let needed = layout::rendered_needed(&observed);
         if let Err(error) = self.read_rendered(&needed).await {
-            tracing::warn!(error = words(&error), "cannot read rendered machine configs; trying again");
+            tracing::warn!(error, "cannot read rendered machine configs; trying again");
             self.metrics.failed("rendered");
             return Outcome::Failed { progress: false };
         }
@@ -165,16 +170,23 @@ impl Reconciler {
     }
 
     /// Reads the extensions of rendered machine configs, each once: they never change.
-    async fn read_rendered(&self, needed: &BTreeSet<String>) -> Result<(), kube::Error> {
+    async fn read_rendered(&self, needed: &BTreeSet<String>) -> Result<(), String> {
         let api: Api<MachineConfig> = Api::all(self.client.clone());
         for name in self.cache.unknown_rendered(needed) {
-            if let Some(rendered) = api.get_opt(&name).await? {
+            let answer = tokio::time::timeout(READ_TIMEOUT, api.get_opt(&name)).await;
+            if let Some(rendered) = answer
+                .map_err(|_| format!("no answer within {} s", READ_TIMEOUT.as_secs()))?
+                .map_err(|error| words(&error))?
+            {
                 self.cache.rendered(name, rendered.spec.extensions.unwrap_or_default().into_iter().collect());
             }
         }
         Ok(())
     }
 }
+
+/// How long the API server may take to answer a read: a connection that died silently must not stop the loop.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 const MAX_RETRY: Duration = Duration::from_mins(1);
 

@@ -29,6 +29,9 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// The task that renews the Lease ended by itself.
+    #[error("the task that renews the lease ended; its last log line tells why")]
+    LeaseLost,
     /// The Lease could not be read or created.
     #[error("cannot take part in leader election in namespace {namespace}: {source}")]
     LeaderElection {
@@ -75,6 +78,6 @@ pub async fn run(
     let applier =
         Applier::new(client.clone(), cache.clone(), clock.clone(), metrics.clone(), options.identity.clone());
     let settings = options.settings();
-    Reconciler { client, cache, watches, applier, settings, clock, metrics }.run(leadership, cancel).await;
-    Ok(())
+    let reconciler = Reconciler { client, cache, watches, applier, settings, clock, metrics };
+    if reconciler.run(leadership, cancel).await { Ok(()) } else { Err(Error::LeaseLost) }
 }

@@ -1,7 +1,7 @@
 //! `MachineConfig`: a piece of a node's operating system configuration.
 
 use kube::CustomResource;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 pub struct MachineConfigSpec {
     /// Ignition configuration, whole.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
-    #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+    #[schemars(schema_with = "anything")]
     pub config: Map<String, Value>,
     /// Operating system extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,4 +33,9 @@ pub struct MachineConfigSpec {
     /// Image of the operating system.
     #[serde(default, rename = "osImageURL", skip_serializing_if = "Option::is_none")]
     pub os_image_url: Option<String>,
+}
+
+/// An object whose content is kept whole. `additionalProperties: true` would not do: what is in the fields would be dropped.
+fn anything(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }

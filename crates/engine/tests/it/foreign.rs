@@ -205,7 +205,10 @@ fn an_installation_of_the_go_operator_is_taken_over_without_touching_a_node() {
         .steps
         .iter()
         .map(|step| match step {
-            Step::Apply { id, .. } | Step::Create { id, .. } | Step::Delete { id } => id.to_string(),
+            Step::Apply { id, .. }
+            | Step::Create { id, .. }
+            | Step::Replace { id, .. }
+            | Step::Delete { id } => id.to_string(),
             Step::LabelNode { node, .. } => format!("Node {node}"),
             Step::SetFinalizers { id, .. } => format!("finalizers of {id}"),
             Step::PatchStatus { name, .. } => format!("status of {name}"),
@@ -220,8 +223,8 @@ fn an_installation_of_the_go_operator_is_taken_over_without_touching_a_node() {
             format!("SecurityContextConstraints {}", names::MONITOR_SCC),
             format!("DaemonSet {namespace}/{}", names::MONITOR),
             format!("ConfigMap {}/{}", names::DASHBOARD_NAMESPACE, names::DASHBOARD_CONFIG_MAP),
-            "event Installed".to_owned(),
             format!("status of {KATA}"),
+            "event Installed".to_owned(),
         ]
     );
     world.run();

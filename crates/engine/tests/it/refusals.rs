@@ -272,3 +272,18 @@ fn a_first_kata_config_that_others_hold_lets_the_second_one_work() {
     world.run();
     assert_eq!(world.kata_config("another").unwrap().status.kata_nodes.installed, ["worker-0", "worker-1"]);
 }
+
+/// Node Feature Discovery removes its labels node by node.
+#[test]
+fn a_node_that_loses_its_eligibility_keeps_kata_and_is_not_rebooted() {
+    let mut world = World::two_workers();
+    for node in ["worker-0", "worker-1"] {
+        world.label(node, names::NODE_ELIGIBLE_LABEL, "true");
+    }
+    world.create(KATA, json!({"checkNodeEligibility": true}));
+    world.run();
+    world.unlabel("worker-0", names::NODE_ELIGIBLE_LABEL);
+    world.run();
+    assert_eq!(world.reboots(), [("worker-0", 1), ("worker-1", 1)].into());
+    assert_eq!(world.kata_nodes(), ["worker-0", "worker-1"]);
+}

@@ -25,6 +25,12 @@ pub fn apply(cluster: &mut Observed, serial: &mut u64, step: &Step) -> Result<()
                 put(cluster, serial, id.clone(), object.clone());
             }
         }
+        Step::Replace { id, path, value } => {
+            let found = cluster.objects.get(id).ok_or_else(|| format!("{id} not found"))?;
+            let mut next = found.as_ref().clone();
+            next[path.trim_start_matches('/')] = value.clone();
+            put(cluster, serial, id.clone(), next);
+        }
         Step::Delete { id } => delete(cluster, serial, id),
         Step::LabelNode { node, key, value } => {
             let found = cluster.nodes.iter_mut().find(|found| found.name == *node);

@@ -204,27 +204,29 @@ impl Cache {
     pub fn written(&self, id: &ObjectId, object: &DynamicObject, now: Timestamp) {
         let mut state = self.lock();
         let version = project::version(object.metadata.resource_version.as_deref());
-        match id.kind {
+        let mut news = match id.kind {
             Kind::KataConfig => {
-                state.kata_configs.put(id.name.clone(), version, Arc::new(project::kata_config(object)));
+                state.kata_configs.put(id.name.clone(), version, Arc::new(project::kata_config(object)))
             }
             Kind::Node => {
-                let Ok(node) = serde_json::to_value(object).and_then(serde_json::from_value::<wire::Node>)
-                else {
-                    return;
-                };
                 let before = state.nodes.get(&id.name).cloned();
-                let view = project::node(&node, before.as_deref(), now);
-                state.nodes.put(id.name.clone(), version, Arc::new(view));
+                parse(object).is_some_and(|node: wire::Node| {
+                    let view = project::node(&node, before.as_deref(), now);
+                    state.nodes.put(id.name.clone(), version, Arc::new(view))
+                })
             }
-            Kind::MachineConfigPool => {
-                let Ok(pool) = serde_json::to_value(object).and_then(serde_json::from_value) else { return };
-                state.pools.put(id.name.clone(), version, Arc::new(project::pool(&pool)));
-            }
-            _ => {}
-        }
+            Kind::MachineConfigPool => parse(object).is_some_and(|pool| {
+                state.pools.put(id.name.clone(), version, Arc::new(project::pool(&pool)))
+            }),
+            _ => false,
+        };
         if let Some(table) = state.objects.get_mut(id) {
-            table.put(id.clone(), version, Arc::new(project::whole(id.kind, object)));
+            news |= table.put(id.clone(), version, Arc::new(project::whole(id.kind, object)));
+        }
+        drop(state);
+        // The watch will tell the same version again, which is no news then: so the pass to come is asked for here.
+        if news {
+            self.notify();
         }
     }
 
@@ -243,6 +245,11 @@ impl Cache {
     pub fn kata_config(&self, name: &str) -> Option<Arc<KataConfigView>> {
         self.lock().kata_configs.get(&name.to_owned()).cloned()
     }
+}
+
+/// Reads an answer as the kind that it is.
+fn parse<T: serde::de::DeserializeOwned>(object: &DynamicObject) -> Option<T> {
+    serde_json::to_value(object).and_then(serde_json::from_value).ok()
 }
 
 /// Objects that are watched one by one, with the definition that must exist for it; none for built-in kinds.

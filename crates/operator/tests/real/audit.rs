@@ -42,6 +42,10 @@ pub fn uses(log: &[Value], user: &str) -> (BTreeSet<Use>, Vec<String>) {
         if entry["responseStatus"]["code"] == 403 {
             refused.push(format!("{one:?}: {}", text(&entry["responseStatus"]["message"])));
         }
+        // Server-side apply of what does not exist needs, and uses, the right to create.
+        if one.verb == "patch" && entry["responseStatus"]["code"] == 201 {
+            found.insert(Use { verb: "create".to_owned(), ..one.clone() });
+        }
         found.insert(one);
     }
     refused.dedup();

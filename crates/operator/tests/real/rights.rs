@@ -1,9 +1,10 @@
 //! The life of a KataConfig under exactly the shipped rights: none is missing, and none is superfluous.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -121,6 +122,22 @@ impl Bed {
         nodes.iter().filter_map(count).filter(|told| !told.ends_with(" 0")).collect()
     }
 
+    /// Ends the operator, then tells what it did and what it was refused: watches are logged when they end.
+    async fn stop(self) -> (BTreeSet<audit::Use>, Vec<String>) {
+        self.cancel.cancel();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        audit::uses(&self.plane.audit_log(), USER)
+    }
+
+    /// Waits until it becomes true.
+    async fn eventually<F: Future<Output = bool>>(&self, what: &str, check: impl Fn() -> F) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !check().await {
+            assert!(tokio::time::Instant::now() < deadline, "waited in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// The rights that the manifests give to the operator.
     async fn rules(&self) -> Vec<PolicyRule> {
         let cluster: ClusterRole = Api::all(self.client.clone()).get(names::OPERATOR_NAME).await.unwrap();
@@ -141,19 +158,16 @@ async fn every_right_is_needed_and_none_is_missing() {
     regular_story(&regular).await;
     let rules = regular.rules().await;
     assert!(rules.len() > 15, "the roles were found: {}", rules.len());
-    let (mut uses, refused) = audit::uses(&regular.plane.audit_log(), USER);
+    let (mut uses, refused) = regular.stop().await;
     assert!(refused.is_empty(), "{refused:#?}");
-    regular.cancel.cancel();
-    drop(regular);
 
     let compact = Bed::start(Topology { kind: Kind::Compact, workers: 0, ..Topology::default() }).await;
     compact.create(json!({})).await;
     compact.condition("Ready", "True", "Installed").await;
     compact.remove().await;
-    let (more, refused) = audit::uses(&compact.plane.audit_log(), USER);
+    let (more, refused) = compact.stop().await;
     assert!(refused.is_empty(), "{refused:#?}");
     uses.extend(more);
-    compact.cancel.cancel();
 
     let unused = audit::unused(&rules, &uses);
     // Asked for by an admission plugin, not by a request: it is granted on behalf of another write.
@@ -178,11 +192,15 @@ async fn regular_story(bed: &Bed) {
             .and_then(|found| found.node_selector)
             .is_some_and(|found| found.contains_key(names::KATA_NODE_ROLE) && found.len() == 1)
     };
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !mended().await {
-        assert!(tokio::time::Instant::now() < deadline, "{:?}", classes.get("kata").await);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    bed.eventually("the node selector is put right", mended).await;
+
+    // So are the labels of the operator's namespace.
+    let label = "openshift.io/cluster-monitoring";
+    bed.merge::<Namespace>(names::OPERATOR_NAMESPACE, json!({"metadata": {"labels": {label: null}}})).await;
+    let namespaces: Api<Namespace> = Api::all(bed.client.clone());
+    let labelled =
+        || async { namespaces.get(names::OPERATOR_NAMESPACE).await.unwrap().labels().contains_key(label) };
+    bed.eventually("the namespace has its label", labelled).await;
 
     // The dashboard's copy follows its source.
     let maps: Api<ConfigMap> = Api::namespaced(bed.client.clone(), names::OPERATOR_NAMESPACE);
@@ -193,10 +211,7 @@ async fn regular_story(bed: &Bed) {
         let copy = copies.get(names::DASHBOARD_CONFIG_MAP).await.unwrap();
         copy.data.is_some_and(|data| data.contains_key("more.json"))
     };
-    while !follows().await {
-        assert!(tokio::time::Instant::now() < deadline, "the copy follows");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    bed.eventually("the copy follows its source", follows).await;
 
     bed.merge::<KataConfig>(NAME, json!({"spec": {"logLevel": "info"}})).await;
     bed.condition("InProgress", "True", "Updating").await;

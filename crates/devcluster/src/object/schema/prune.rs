@@ -28,6 +28,22 @@ fn value(node: &SchemaNode, value: &mut Value, path: &str, dropped: &mut Vec<Str
     }
 }
 
+/// `additionalProperties: true` allows fields, and says nothing of what is in them: the real server drops that.
+fn unspecified(value: &mut Value, path: &str, dropped: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            dropped.extend(object.keys().map(|name| child(path, name)));
+            object.clear();
+        }
+        Value::Array(list) => {
+            for (i, value) in list.iter_mut().enumerate() {
+                unspecified(value, &item(path, i), dropped);
+            }
+        }
+        _ => {}
+    }
+}
+
 fn fields(
     node: &SchemaNode,
     object: &mut Map<String, Value>,
@@ -42,7 +58,7 @@ fn fields(
         match (node.properties.get(name), &node.additional) {
             (Some(schema), _) => self::value(schema, value, &child(path, name), dropped),
             (None, Additional::Schema(schema)) => self::value(schema, value, &child(path, name), dropped),
-            (None, Additional::Any) => {}
+            (None, Additional::Any) => unspecified(value, &child(path, name), dropped),
             (None, Additional::None) if node.preserve_unknown => {}
             (None, Additional::None) => {
                 dropped.push(child(path, name));
