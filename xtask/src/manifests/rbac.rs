@@ -141,7 +141,7 @@ pub const OPERATOR: &[Permissions] = &[
                 "runtimeclasses",
                 &["list", "watch", "patch", "delete"],
                 &[names::KATA_RUNTIME_CLASS],
-                "engine: desired.rs runtime_class_scheduling; install.rs and uninstall.rs finalizer and deletion",
+                "engine: install.rs runtime_class; and uninstall.rs finalizer and deletion",
             ),
             grant(
                 "security.openshift.io",
