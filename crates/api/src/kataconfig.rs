@@ -5,7 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinitionSpec, CustomResourceDefinitionVersion, CustomResourceSubresourceStatus,
     CustomResourceSubresources, CustomResourceValidation, JSONSchemaProps,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, Time};
 use kube::Resource;
 use schemars::JsonSchema;
 use serde::ser::SerializeMap;
@@ -240,19 +240,6 @@ fn root_schema() -> JSONSchemaProps {
             .into(),
         ),
         ..JSONSchemaProps::default()
-    }
-}
-
-impl From<&StatusCondition> for Condition {
-    fn from(own: &StatusCondition) -> Self {
-        Condition {
-            type_: own.type_.clone(),
-            status: own.status.clone(),
-            last_transition_time: own.last_transition_time.clone(),
-            reason: own.reason.clone(),
-            message: own.message.clone(),
-            observed_generation: None,
-        }
     }
 }
 

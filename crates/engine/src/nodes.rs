@@ -95,6 +95,9 @@ impl<'a> Survey<'a> {
     /// Surveys the nodes. `leaving`: Kata is to go from all of them.
     pub fn of(observed: &'a Observed, layout: Layout, leaving: bool) -> Self {
         let mut survey = Self::default();
+        // Of nodes that are not to have Kata, what their pool wants does not matter.
+        let target = observed.pool(layout.pool()).and_then(|pool| pool.target.as_deref());
+        let target_has_kata = target.is_some_and(|target| has_kata(observed, layout, target));
         for node in &observed.nodes {
             let member = is_member(node, layout);
             survey.labelled += usize::from(member);
@@ -105,13 +108,11 @@ impl<'a> Survey<'a> {
                 }
                 continue;
             };
-            let pool = observed.pool(if wanted { layout.pool() } else { names::WORKER_POOL });
-            let target = pool.and_then(|pool| pool.target.as_deref());
             let facts = NodeFacts {
                 mco_state,
                 current,
                 target,
-                target_has_kata: target.is_some_and(|target| has_kata(observed, layout, target)),
+                target_has_kata,
                 wanted,
                 has_kata: has_kata(observed, layout, current)
                     || node
