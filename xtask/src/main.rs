@@ -6,6 +6,7 @@ mod docs;
 mod manifests;
 mod yaml;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,6 +30,9 @@ enum Command {
     },
     /// Format, lints, manifests, dependencies, API docs: runs all, then lists what failed.
     Check,
+    /// Runs a proof of crates/proof: conformance, crash, faults, explore, rbac or takeover; each has --help.
+    #[command(external_subcommand)]
+    Proof(Vec<OsString>),
 }
 
 fn main() -> ExitCode {
@@ -36,11 +40,26 @@ fn main() -> ExitCode {
         Command::Manifests { check: false } => manifests::write(&root()),
         Command::Manifests { check: true } => manifests::check(&root()),
         Command::Check => check::all(&root()),
+        Command::Proof(arguments) => return proof(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a proof. It is a program of its own, so that this one stays quick to build.
+fn proof(arguments: &[OsString]) -> ExitCode {
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root()).args(["run", "--quiet", "--locked", "--package", "osc-proof", "--"]);
+    match cargo.args(arguments).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cannot run cargo: {error}");
             ExitCode::FAILURE
         }
     }

@@ -15,6 +15,7 @@ const ADMIN_TOKEN: &str = "admin-of-this-test";
 /// Everything is logged that a request says about itself, and nothing of its content.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n";
 
+/// A running control plane. It ends when dropped.
 pub struct ControlPlane {
     directory: tempfile::TempDir,
     port: u16,
@@ -47,6 +48,7 @@ fn free_port() -> u16 {
 }
 
 impl ControlPlane {
+    /// Starts one. Nothing is in it but what the API server itself makes.
     pub async fn start() -> Self {
         let assets = assets();
         let directory = tempfile::tempdir().unwrap();

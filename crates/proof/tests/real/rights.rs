@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
-use crate::control_plane::ControlPlane;
+use osc_proof::control_plane::ControlPlane;
 
 const NAME: &str = "example-kataconfig";
 const USER: &str =

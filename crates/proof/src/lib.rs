@@ -1,0 +1,11 @@
+//! Proofs about the whole: what no single crate can say about itself.
+//!
+//! Each proof is a module with a function that runs it and a report that says how much was tried and what was found.
+//! `cargo xtask <proof>` runs it at full size, a test of the same name runs it smaller with `make test`.
+//!
+//! - [`control_plane`]: a real etcd, kube-apiserver and kube-controller-manager, for the proofs that need one.
+
+// Nothing here is shipped: a proof that cannot go on says where and stops.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+
+pub mod control_plane;
