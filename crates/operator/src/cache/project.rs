@@ -101,7 +101,7 @@ pub fn pool(pool: &MachineConfigPool) -> PoolView {
         sources: configuration.source.into_iter().flatten().filter_map(|source| source.name).collect(),
         updating: status.is_true("Updating"),
         degraded,
-        machine_count: status.machine_count,
+        
     }
 }
 
