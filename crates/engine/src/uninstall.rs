@@ -70,7 +70,8 @@ impl<'a> Uninstall<'a> {
         let Some(let_go) = let_go(self.kata_config) else { return self.report_removed() };
         match &self.observed.pods {
             _ if self.never_usable() => {}
-            Pods::Unknown => return,
+            // Their watch is started by this pass; should nothing come of it, that is to be noticed.
+            Pods::Unknown => return self.await_pods(self.observed.now, None),
             Pods::Awaited { since, error } => return self.await_pods(*since, error.as_deref()),
             Pods::Unreadable(error) => return self.report_unreadable(error.clone()),
             Pods::Known(pods) => {

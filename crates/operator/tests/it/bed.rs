@@ -66,10 +66,15 @@ impl Bed {
 
     /// A cluster on which nothing of ours runs or is known.
     pub async fn without_operator(topology: Topology) -> Self {
+        Self::without_operator_at(topology, SPEED).await
+    }
+
+    /// The same, at another speed: for what takes seconds on a real cluster.
+    pub async fn without_operator_at(topology: Topology, speed: f64) -> Self {
         // Logs of a failing test: RUST_LOG=osc_operator=debug cargo test ... -- --nocapture
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
-        let config = ClusterConfig { topology, speed: SPEED, ..ClusterConfig::default() };
+        let config = ClusterConfig { topology, speed, ..ClusterConfig::default() };
         let cluster = Cluster::start(config).await.unwrap();
         let client = cluster.server().client_named("test").unwrap();
         Self { cluster, client, operators: Vec::new() }
