@@ -41,6 +41,8 @@ const SPEED: f64 = 300.0;
 pub struct Bed {
     /// Somebody who may do everything.
     pub client: Client,
+    /// How our operator is started.
+    pub options: Options,
     place: Place,
     clock: Clock,
     cancel: CancellationToken,
@@ -64,6 +66,14 @@ impl osc_operator::Clock for SimulatedTime {
     }
 }
 
+fn options() -> Options {
+    Options {
+        metrics_bind_address: BindAddress(None),
+        monitor_image: Some("quay.io/test/monitor@sha256:0".to_owned()),
+        ..Options::default()
+    }
+}
+
 /// A write of our operator: verb, resource, name.
 pub type Write = (String, String, String);
 
@@ -77,7 +87,8 @@ impl Bed {
         let cluster = Cluster::start(config).await.unwrap();
         let client = cluster.server().client_named("user").unwrap();
         let clock = cluster.clock();
-        Self { client, place: Place::Embedded(Box::new(cluster)), clock, cancel: CancellationToken::new() }
+        let place = Place::Embedded(Box::new(cluster));
+        Self { client, options: options(), place, clock, cancel: CancellationToken::new() }
     }
 
     /// A real control plane with simulated nodes.
@@ -87,9 +98,9 @@ impl Bed {
         sim::topology::apply(&client, &topology).await.unwrap();
         let cancel = CancellationToken::new();
         let clock = Clock::scaled(SPEED, Timestamp::now());
-        let options = SimOptions { clock: clock.clone(), ..SimOptions::default() };
-        tokio::spawn(sim::run(plane.admin("osc-simulation"), options, cancel.clone()));
-        Self { client, place: Place::Real(Box::new(plane)), clock, cancel }
+        let simulation = SimOptions { clock: clock.clone(), ..SimOptions::default() };
+        tokio::spawn(sim::run(plane.admin("osc-simulation"), simulation, cancel.clone()));
+        Self { client, options: options(), place: Place::Real(Box::new(plane)), clock, cancel }
     }
 
     /// Installs the manifests of our operator, as far as this place needs them: on a real control plane those of
@@ -125,11 +136,7 @@ impl Bed {
                 (plane.service_account(namespace, account).await, Arc::new(WallClock))
             }
         };
-        let options = Options {
-            metrics_bind_address: BindAddress(None),
-            monitor_image: Some("quay.io/test/monitor@sha256:0".to_owned()),
-            ..Options::default()
-        };
+        let options = self.options.clone();
         tokio::spawn(osc_operator::run(client, options, clock, Metrics::default(), self.cancel.clone()));
     }
 

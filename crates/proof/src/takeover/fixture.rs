@@ -121,11 +121,6 @@ pub fn all() -> Vec<Fixture> {
             delivery: Delivery::Extension("kata-containers"),
             ..regular("okd-1.12")
         },
-        // The environment of the Go operator names another extension than the release would.
-        Fixture {
-            delivery: Delivery::Extension("kata-containers"),
-            ..regular("extension-by-environment-1.12")
-        },
         Fixture {
             delivery: Delivery::LayeredImage,
             others: include_str!("../../fixtures/takeover/layered-image.yaml"),

@@ -8,3 +8,4 @@
 
 mod audit;
 mod rights;
+mod takeover;

@@ -9,6 +9,7 @@ use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
+use osc_api::openshift::MachineConfig;
 use osc_api::{KataConfig, names};
 use osc_devcluster::Clock;
 use osc_devcluster::sim::topology::{Kind, Topology};
@@ -114,6 +115,15 @@ impl Bed {
         self.until("gone", |found| found.is_none()).await;
     }
 
+    /// A machine config that the Go operator would have made, next to ours: it goes with the KataConfig.
+    async fn layered_image(&self) {
+        let name = names::IMAGE_MACHINE_CONFIG;
+        let labels = json!({names::MACHINE_CONFIG_ROLE: "master", names::APP_LABEL: NAME});
+        let config = json!({"metadata": {"name": name, "labels": labels}, "spec": {"osImageURL": "quay.io/test/os:2"}});
+        let api: Api<MachineConfig> = Api::all(self.client.clone());
+        api.create(&PostParams::default(), &serde_json::from_value(config).unwrap()).await.unwrap();
+    }
+
     async fn reboots(&self) -> Vec<String> {
         let nodes = Api::<Node>::all(self.client.clone()).list(&ListParams::default()).await.unwrap();
         let count = |node: &Node| {
@@ -164,7 +174,10 @@ async fn every_right_is_needed_and_none_is_missing() {
     let compact = Bed::start(Topology { kind: Kind::Compact, workers: 0, ..Topology::default() }).await;
     compact.create(json!({})).await;
     compact.condition("Ready", "True", "Installed").await;
+    compact.layered_image().await;
     compact.remove().await;
+    let configs: Api<MachineConfig> = Api::all(compact.client.clone());
+    assert!(configs.get_opt(names::IMAGE_MACHINE_CONFIG).await.unwrap().is_none());
     let (more, refused) = compact.stop().await;
     assert!(refused.is_empty(), "{refused:#?}");
     uses.extend(more);
