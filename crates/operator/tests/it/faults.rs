@@ -147,7 +147,10 @@ async fn a_watch_that_breaks_right_after_its_list_is_told_and_tried_ever_more_sl
     });
     let lists = lists.count();
     // All pools are watched, and ours by its name.
-    assert!((4..=10).contains(&lists), "twice: after 1, 2, 4, 8 seconds and as much again by chance: {lists}");
+    assert!(
+        (4..=10).contains(&lists),
+        "twice: after 1, 2, 4, 8 seconds and as much again by chance: {lists}"
+    );
     bed.cluster.server().faults().clear();
     bed.until(NAME, "settled again", |status| status.is_some_and(settled)).await;
     bed.stop().await;

@@ -266,12 +266,16 @@ impl Bed {
         api.patch(node, &params, &Patch::Merge(json!({"metadata": {"labels": labels}}))).await.unwrap();
     }
 
-    /// Somebody deletes an object.
+    /// Somebody deletes an object; one that is gone already is fine.
     pub async fn delete(&self, api_version: &str, kind: &str, namespace: Option<&str>, name: &str) {
         let object = serde_json::from_value(json!({
             "apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace},
         }));
-        self.api(&object.unwrap()).delete(name, &DeleteParams::default()).await.unwrap();
+        match self.api(&object.unwrap()).delete(name, &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => panic!("cannot delete {kind} {name}: {error}"),
+        }
     }
 
     /// KataConfigs, whatever is in them.
