@@ -171,8 +171,8 @@ impl World {
             let extensions =
                 extensions.filter_map(|extension| extension.as_str().map(str::to_owned)).collect();
             // Of two images, the machine config with the later name has the say.
-            let images = configs.iter().filter_map(|config| config["spec"]["osImageURL"].as_str());
-            let os_image = images.filter(|image| !image.is_empty()).next_back().unwrap_or("os:1").to_owned();
+            let mut images = configs.iter().filter_map(|config| config["spec"]["osImageURL"].as_str());
+            let os_image = images.rfind(|image| !image.is_empty()).unwrap_or("os:1").to_owned();
             self.rendered.insert(name.clone(), Rendered { extensions, os_image });
             let pool = Arc::make_mut(&mut self.cluster.pools[index]);
             (pool.target, pool.sources) = (Some(name), sources);

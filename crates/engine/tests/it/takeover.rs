@@ -144,7 +144,7 @@ fn a_runtime_class_that_lacks_the_finalizer_and_has_another_selector_is_mended_i
 }
 
 /// A runtime class as the Go operator makes it.
-fn class(name: &str, handler: &str, selector: Value) -> Value {
+fn class(name: &str, handler: &str, selector: &Value) -> Value {
     json!({
         "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": handler,
         "metadata": {
@@ -167,7 +167,7 @@ fn with_all_classes() -> World {
         ("kata-cc", "kata-tdx"),
         ("kata-cc-nvidia-gpu", "kata-tdx-nvidia-gpu"),
     ] {
-        world.put(Kind::RuntimeClass, name, class(name, handler, gpu.clone()));
+        world.put(Kind::RuntimeClass, name, class(name, handler, &gpu));
     }
     world
 }
@@ -302,7 +302,7 @@ fn compact_with_layered_image() -> World {
     let mut world = with_layered_image(World::compact(3), "master");
     world.create(KATA, json!({}));
     let masters = ["master-0", "master-1", "master-2"].map(str::to_owned).to_vec();
-    let mut class = class("kata", "kata", json!({"node-role.kubernetes.io/master": ""}));
+    let mut class = class("kata", "kata", &json!({"node-role.kubernetes.io/master": ""}));
     class["overhead"] = json!({"podFixed": {"cpu": "250m", "memory": "350Mi"}});
     world.put(Kind::RuntimeClass, "kata", class);
     let kata_config = world.kata_config_mut(KATA);

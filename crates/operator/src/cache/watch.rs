@@ -294,19 +294,15 @@ impl Context {
         let words = in_words(error);
         self.metrics.watch_error(key.kind());
         tracing::warn!(kind = key.kind(), error = words, "watch failed; trying again");
-        match refusal(error) {
-            Some(refusal) => {
-                self.judge(key, |standing| standing.refused(refusal, self.clock.now()));
-                true
-            }
-            None => {
-                self.judge(key, |standing| {
-                    standing.failed(words);
-                    false
-                });
-                false
-            }
+        if let Some(refusal) = refusal(error) {
+            self.judge(key, |standing| standing.refused(refusal, self.clock.now()));
+            return true;
         }
+        self.judge(key, |standing| {
+            standing.failed(words);
+            false
+        });
+        false
     }
 
     fn works(&self, key: &WatchKey) {

@@ -25,7 +25,9 @@ pub fn lasting(objects: &[Arc<Value>]) -> BTreeMap<String, Value> {
         }
         let mut object = object.as_ref().clone();
         if let Some(metadata) = object["metadata"].as_object_mut() {
-            COUNTERS.iter().for_each(|counter| drop(metadata.remove(*counter)));
+            for counter in COUNTERS {
+                metadata.remove(counter);
+            }
         }
         let name = given_name(&mut object);
         if object["kind"] == "Pod" {

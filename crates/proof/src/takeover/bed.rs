@@ -244,7 +244,9 @@ impl Bed {
     async fn fill_in_owner(&self, value: &mut Value) {
         let Some(owners) = value["metadata"]["ownerReferences"].as_array_mut() else { return };
         let uid = self.kata_configs().get(go::NAME).await.unwrap().uid();
-        owners.iter_mut().for_each(|owner| owner["uid"] = json!(uid));
+        for owner in owners {
+            owner["uid"] = json!(uid);
+        }
     }
 
     async fn go_reports(&self, api: &Api<DynamicObject>, name: &str, status: Value) {

@@ -209,7 +209,7 @@ impl Fixture {
         if self.first_releases {
             bed.go_creates(yaml(include_str!("../../fixtures/takeover/first-releases-crd.yaml")).remove(0))
                 .await;
-            bed.go_creates(self.of_first_releases("KataConfig")).await;
+            bed.go_creates(of_first_releases("KataConfig")).await;
         } else {
             bed.install_manifests().await;
             let (check, level) = (self.check_node_eligibility, self.log_level);
@@ -217,7 +217,7 @@ impl Fixture {
         }
         match self.delivery {
             Delivery::Extension(extension) => {
-                bed.go_creates(go::machine_config(self.pool(), extension)).await
+                bed.go_creates(go::machine_config(self.pool(), extension)).await;
             }
             Delivery::LayeredImage => bed.go_creates(go::image_machine_config(self.pool())).await,
             Delivery::DaemonSets => {}
@@ -251,18 +251,13 @@ impl Fixture {
             bed.go_creates(go::runtime_class(class, self.node_label(), self.check_node_eligibility)).await;
         }
         if self.first_releases {
-            bed.go_creates(self.of_first_releases("SecurityContextConstraints")).await;
-            bed.go_creates(self.of_first_releases("DaemonSet")).await;
+            bed.go_creates(of_first_releases("SecurityContextConstraints")).await;
+            bed.go_creates(of_first_releases("DaemonSet")).await;
         } else {
             bed.go_creates(go::scc()).await;
             bed.go_creates(go::monitor(self.node_label())).await;
             bed.go_creates(go::dashboard()).await;
         }
-    }
-
-    fn of_first_releases(&self, kind: &str) -> Value {
-        let objects = yaml(include_str!("../../fixtures/takeover/first-releases.yaml"));
-        objects.into_iter().find(|object| object["kind"] == kind).expect("it is in the file")
     }
 
     fn settled(&self) -> Value {
@@ -335,6 +330,12 @@ impl Fixture {
         });
         assert!(arrived.await, "{}: the nodes were never {what}", self.name);
     }
+}
+
+/// What the first releases wrote otherwise.
+fn of_first_releases(kind: &str) -> Value {
+    let objects = yaml(include_str!("../../fixtures/takeover/first-releases.yaml"));
+    objects.into_iter().find(|object| object["kind"] == kind).expect("it is in the file")
 }
 
 /// The objects of a file.
