@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use osc_proof::crash;
+use osc_proof::{crash, faults};
 
 /// Runs one proof.
 #[derive(Parser)]
@@ -17,6 +17,8 @@ struct Arguments {
 enum Proof {
     /// Kills the operator after every single write of every scenario.
     Crash(crash::Arguments),
+    /// Plays scenarios while everything goes wrong that can, thousands of times.
+    Faults(faults::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match Arguments::parse().proof {
         Proof::Crash(arguments) => crash::run(&arguments),
+        Proof::Faults(arguments) => faults::run(&arguments),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
