@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use osc_proof::{crash, takeover};
+use osc_proof::{crash, faults, takeover};
 
 /// Runs one proof.
 #[derive(Parser)]
@@ -17,6 +17,8 @@ struct Arguments {
 enum Proof {
     /// Kills the operator after every single write of every scenario.
     Crash(crash::Arguments),
+    /// Plays scenarios while everything goes wrong that can, thousands of times.
+    Faults(faults::Arguments),
     /// Takes over installations of the Go operator: no machine config and no pool changes, no node reboots.
     Takeover(takeover::Arguments),
 }
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match Arguments::parse().proof {
         Proof::Crash(arguments) => crash::run(&arguments),
+        Proof::Faults(arguments) => faults::run(&arguments),
         Proof::Takeover(arguments) => takeover::run(&arguments),
     };
     match result {
