@@ -4,9 +4,11 @@
 //! `cargo xtask <proof>` runs it at full size, a test of the same name runs it smaller with `make test`.
 //!
 //! - [`control_plane`]: a real etcd, kube-apiserver and kube-controller-manager, for the proofs that need one.
+//! - [`explore`]: every interleaving of a small world.
 
 // Nothing here is shipped: a proof that cannot go on says where and stops.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 pub mod control_plane;
+pub mod explore;
 pub mod simulation;

@@ -13,13 +13,18 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
-enum Proof {}
+enum Proof {
+    /// Explores every interleaving of small worlds.
+    Explore(osc_proof::explore::Options),
+}
 
 fn main() -> ExitCode {
     // Logs of what runs inside: RUST_LOG=osc_operator=debug cargo xtask ...
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let result: anyhow::Result<bool> = match Arguments::parse().proof {};
+    let result: anyhow::Result<bool> = match Arguments::parse().proof {
+        Proof::Explore(options) => osc_proof::explore::run(&options),
+    };
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
