@@ -129,7 +129,7 @@ impl Model {
             }
         }
         successors.extend(self.operator(world));
-        let resting = successors.is_empty();
+        let resting = successors.is_empty() && self.is_as_wished(world);
         successors.extend(self.mishaps(world));
         for deed in people::deeds(&self.scope, &mut self.store, world) {
             successors.push(self.act(world, deed, resting));
@@ -284,7 +284,7 @@ impl Model {
         successor
     }
 
-    /// Somebody does something. Where everything was at rest, the account of reboots begins anew.
+    /// Somebody does something. Where everything was as wished and at rest, the account of reboots begins anew.
     fn act(&mut self, world: &World, deed: Deed, resting: bool) -> Successor {
         let mut next = *world;
         if resting {

@@ -4,7 +4,7 @@ use osc_api::names;
 use osc_engine::status::{DEGRADED, IN_PROGRESS, READY};
 use osc_engine::{Kind, ObjectId, Step};
 
-use super::cluster::{Level, NODES, Pods, World};
+use super::cluster::{Level, Pods, Rendered, World};
 use super::mco::{self, is_member};
 use super::observe::{node_name, our_pool};
 use super::people::{Wanted, effective, wanted};
@@ -167,12 +167,34 @@ pub fn of_reboot(world: &mut World, index: usize) -> Option<Broken> {
     }
 }
 
-/// Grants each node a reboot if what is wanted of it changed.
+/// Grants each node a reboot if what is wanted of it changed, and a second one where the log level cannot be had
+/// together with the rest:
+///
+/// - A node enters a pool that was, or may be, rendered with another level. What a pool is rendered from is known by
+///   name only, so that the node may be given the old level first.
+/// - On a compact cluster, extension and level are two objects for nodes that are in the pool already.
 pub fn grant(scope: &Scope, store: &Store, before: &Wanted, world: &mut World) {
     let after = wanted(scope, store, world);
-    for index in 0..NODES {
-        world.reboots[index] += u8::from(before[index] != after[index]);
+    let default = |wanted: &Option<Level>| wanted.unwrap_or(Level::Info);
+    let other_level = match (level(before), level(&after)) {
+        (Some(before), Some(after)) => before != after,
+        (None, Some(after)) => world.generated != Level::Unset && world.generated != after,
+        _ => false,
+    };
+    for (index, (before, after)) in before.iter().zip(&after).enumerate() {
+        let enters = before.is_none() && after.is_some();
+        let twice = if scope.compact {
+            before.is_some() != after.is_some() && default(before) != default(after)
+        } else {
+            enters && other_level
+        };
+        world.reboots[index] += u8::from(before != after) + u8::from(twice);
     }
+}
+
+/// The log level of the nodes that are to have Kata.
+fn level(wanted: &Wanted) -> Option<Level> {
+    wanted.iter().flatten().next().copied()
 }
 
 /// What must hold where neither the operator nor the Machine Config Operator has anything to do.
@@ -229,6 +251,12 @@ pub fn as_wished(scope: &Scope, store: &mut Store, world: &World) -> Result<(), 
         return Err("a KataConfig is being deleted and is still there".to_owned());
     }
     nodes_as_wished(scope, store, world)?;
+    for other in world.cluster.katas.iter().flatten().filter(|other| other.incarnation != kata.incarnation) {
+        let told = store.status(other.status).condition(DEGRADED);
+        if told.is_none_or(|told| told.reason != "KataConfigAlreadyExists") {
+            return Err("the second KataConfig does not say that the first one counts".to_owned());
+        }
+    }
     let status = store.status(kata.status).clone();
     if !class_exists(store, world) {
         return Err("there is no runtime class".to_owned());
@@ -258,7 +286,8 @@ fn nodes_as_wished(scope: &Scope, store: &Store, world: &World) -> Result<(), St
             Level::Unset => Level::Info,
             level => level,
         });
-        if found != wanted {
+        let clean = wanted.is_some() || node.current.content() == Rendered::BASE.content();
+        if found != wanted || !clean {
             return Err(format!("{name} is to have {wanted:?} and has {found:?}"));
         }
         if !scope.compact && node.role != wanted.is_some() {
