@@ -23,6 +23,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an event may take, retries included.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What is done to finalizers.
+const SET_FINALIZERS: &str = "set finalizers of";
+
 /// Namespace for events about cluster-scoped objects.
 const EVENT_NAMESPACE: &str = "default";
 
@@ -51,8 +54,15 @@ pub enum StepError {
 
 impl StepError {
     /// Whether somebody else was faster: nothing is wrong, only the picture is old.
+    ///
+    /// An object whose finalizers were to be set and that is gone counts, too: what follows in the plan relies on it.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Api { source, .. } if code(source) == Some(409))
+        let Self::Api { verb, source, .. } = self else { return false };
+        match code(source) {
+            Some(409) => true,
+            Some(404) => *verb == SET_FINALIZERS,
+            _ => false,
+        }
     }
 
     /// A word for metrics, out of a small set.
@@ -175,7 +185,7 @@ impl Applier {
             Step::SetFinalizers { resource_version, finalizers, .. } => {
                 let metadata = json!({"resourceVersion": resource_version, "finalizers": finalizers});
                 let patch = Patch::Merge(json!({"metadata": metadata}));
-                tolerate(api.patch(&id.name, &managed, &patch).await, 404)
+                api.patch(&id.name, &managed, &patch).await.map(Some)
             }
             Step::PatchStatus { status, .. } => {
                 // Replaces the status whole, so that lists that became empty go.
@@ -279,7 +289,7 @@ impl Target {
             Step::Replace { id, .. } => ("change", id.clone()),
             Step::Delete { id } => ("delete", id.clone()),
             Step::LabelNode { node, .. } => ("label", ObjectId::cluster(Kind::Node, node)),
-            Step::SetFinalizers { id, .. } => ("set finalizers of", id.clone()),
+            Step::SetFinalizers { id, .. } => (SET_FINALIZERS, id.clone()),
             Step::PatchStatus { name, .. } => {
                 ("write the status of", ObjectId::cluster(Kind::KataConfig, name))
             }
@@ -303,6 +313,20 @@ mod tests {
         let short = shortened(&message);
         assert!(short.len() <= 1_024 && short.ends_with(" ..."), "{}", short.len());
         assert_eq!(shortened("short"), "short");
+    }
+
+    #[test]
+    fn only_finalizers_of_an_object_that_is_gone_are_a_conflict() {
+        let refused = |verb, code| {
+            let status = kube::core::Status { code, ..kube::core::Status::default() };
+            let source = Box::new(kube::Error::Api(Box::new(status)));
+            StepError::Api { verb, object: "KataConfig example-kataconfig".to_owned(), source }
+        };
+        assert!(refused(SET_FINALIZERS, 404).is_conflict());
+        assert!(refused(SET_FINALIZERS, 409).is_conflict());
+        assert!(refused("apply", 409).is_conflict());
+        assert!(!refused("apply", 404).is_conflict(), "the API is not served: nothing that passes soon");
+        assert!(!refused(SET_FINALIZERS, 403).is_conflict());
     }
 
     #[test]
