@@ -32,7 +32,7 @@ pub enum Action {
     Decide,
     /// The operator does the next step of its plan.
     Write,
-    /// The same, and the answer does not arrive.
+    /// The same, and the answer does not arrive: the pass ends there.
     WriteUnheard,
     /// The next step of its plan fails, and nothing is written.
     WriteFails,
@@ -260,11 +260,12 @@ impl Model {
         let mut next = *world;
         let answer = server::write(&mut self.store, &mut next, &step);
         next.plan = match answer {
-            Answer::Done(told) if action == Action::Write => {
+            Answer::Done(told) => {
+                // Where the answer is lost, the shell reads the object before it decides again.
                 server::hear(&self.scope, &self.store, &mut next, told);
-                rest.then
+                if action == Action::Write { rest.then } else { 0 }
             }
-            _ => 0,
+            Answer::Refused => 0,
         };
         next.plan_current = next.plan_current.both(self.store.rest(next.plan).locks);
         let mut successor = self.done(world, action, next);

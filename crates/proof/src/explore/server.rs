@@ -50,7 +50,7 @@ pub fn write(store: &mut Store, world: &mut World, step: &Step) -> Answer {
         Step::Create { id, object } => {
             let slot = store.slot(id);
             if world.cluster.objects[slot] != 0 {
-                return Answer::Done(Told::Nothing);
+                return Answer::Done(Told::Object(slot, world.cluster.objects[slot]));
             }
             put(store, world, slot, object.clone())
         }

@@ -30,6 +30,11 @@ pub fn worlds() -> Vec<Scope> {
             ..small("old runtime class and pods")
         },
         Scope { lags: vec![KataConfigs, Nodes, Pools], ..small("old KataConfigs, nodes and pools") },
+        Scope {
+            lags: vec![Nodes, Pools, Workload],
+            answers_lost: true,
+            ..small("old view and lost answers")
+        },
     ]
 }
 
