@@ -200,15 +200,20 @@ fn level(wanted: &Wanted) -> Option<Level> {
 /// What must hold where neither the operator nor the Machine Config Operator has anything to do.
 pub fn of_rest(scope: &Scope, store: &mut Store, world: &World) -> Option<Broken> {
     let Err(difference) = as_wished(scope, store, world) else { return None };
+    let waits = |index: &usize| {
+        let (target, paused) = mco::pool_of(scope, world, *index);
+        paused && target.is_some_and(|target| target != world.cluster.nodes[*index].current)
+    };
+    let waiting = (0..scope.nodes).find(waits);
     let Some(kata) = effective(store, world).copied() else {
-        return broken(Property::ReachesTheWish, difference);
+        // What is left is a log level that the pool no longer has: nobody is there to tell of it.
+        return waiting.map_or_else(|| broken(Property::ReachesTheWish, difference), |_| None);
     };
     let property = if kata.deleting { Property::RemovalIsNeverStuck } else { Property::ReachesTheWish };
     let status = store.status(kata.status);
     let says = |type_: &str, word: &str| {
-        status
-            .condition(type_)
-            .is_some_and(|found| format!("{} {}", found.reason, found.message).contains(word))
+        let found = status.condition(type_);
+        found.is_some_and(|found| format!("{} {}", found.reason, found.message).contains(word))
     };
     if kata.deleting && world.cluster.pods == Pods::One {
         if says(IN_PROGRESS, "BlockedByExistingKataPods") {
@@ -216,24 +221,13 @@ pub fn of_rest(scope: &Scope, store: &mut Store, world: &World) -> Option<Broken
         }
         return broken(property, "a pod holds the removal, and the status does not say so");
     }
-    let waits = |index: &usize| {
-        let (target, paused) = mco::pool_of(scope, world, *index);
-        paused && target.is_some_and(|target| target != world.cluster.nodes[*index].current)
-    };
-    match (0..scope.nodes).find(waits) {
-        None => broken(property, difference),
-        Some(index) => {
-            let ours = is_member(scope, world, index);
-            let pool = if ours { our_pool(scope) } else { names::WORKER_POOL };
-            if says(DEGRADED, &format!("MachineConfigPool {pool} is paused")) {
-                return None;
-            }
-            broken(
-                property,
-                format!("{} waits for paused pool {pool}, and the status does not say so", node_name(index)),
-            )
-        }
+    let Some(index) = waiting else { return broken(property, difference) };
+    let pool = if is_member(scope, world, index) { our_pool(scope) } else { names::WORKER_POOL };
+    if says(DEGRADED, &format!("MachineConfigPool {pool} is paused")) {
+        return None;
     }
+    let name = node_name(index);
+    broken(property, format!("{name} waits for paused pool {pool}, and the status does not say so"))
 }
 
 /// Whether everything is as people want it; else the first difference.
@@ -243,6 +237,7 @@ pub fn as_wished(scope: &Scope, store: &mut Store, world: &World) -> Result<(), 
             return Err(format!("no KataConfig exists, and {what}"));
         }
         let slot = world.cluster.objects.iter().position(|object| *object != 0);
+        nodes_as_wished(scope, store, world)?;
         return slot.map_or(Ok(()), |slot| {
             Err(format!("no KataConfig exists, and {:?} does", store.slots().nth(slot)))
         });

@@ -18,7 +18,8 @@ pub fn worlds() -> Vec<Scope> {
         Scope { pauses: true, edits: 3, wishes: vec![ALL, FIRST], ..small("2 nodes, paused pools") },
         Scope { starts: 1, installed: true, edits: 3, wishes: vec![ALL, FIRST], ..small("2 nodes, pods") },
         Scope { kata_configs: 2, edits: 3, wishes: vec![ALL, FIRST], ..small("2 nodes, two KataConfigs") },
-        Scope { compact: true, edits: 3, wishes: vec![ALL, ALL_DEBUG], pauses: true, ..small("compact") },
+        Scope { compact: true, edits: 3, wishes: vec![ALL, ALL_DEBUG], ..small("compact") },
+        Scope { compact: true, wishes: vec![ALL_DEBUG], pauses: true, ..small("compact, paused pool") },
         Scope { nodes: 3, wishes: vec![ALL, FIRST], ..small("3 nodes") },
         Scope { lags: vec![KataConfigs], edits: 3, ..small("old KataConfigs") },
         Scope { lags: vec![Nodes], ..small("old nodes") },
@@ -29,10 +30,15 @@ pub fn worlds() -> Vec<Scope> {
             installed: true,
             ..small("old runtime class and pods")
         },
-        Scope { lags: vec![KataConfigs, Nodes, Pools], ..small("old KataConfigs, nodes and pools") },
+        Scope {
+            lags: vec![KataConfigs, Nodes, Pools],
+            wishes: vec![ALL, FIRST],
+            ..small("old KataConfigs, nodes and pools")
+        },
         Scope {
             lags: vec![Nodes, Pools, Workload],
             answers_lost: true,
+            wishes: vec![ALL_DEBUG],
             ..small("old view and lost answers")
         },
     ]
