@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use osc_proof::{crash, explore, faults};
 
 /// Runs one proof.
 #[derive(Parser)]
@@ -15,15 +16,21 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Proof {
     /// Explores every interleaving of small worlds.
-    Explore(osc_proof::explore::Options),
+    Explore(explore::Arguments),
+    /// Kills the operator after every single write of every scenario.
+    Crash(crash::Arguments),
+    /// Plays scenarios while everything goes wrong that can, thousands of times.
+    Faults(faults::Arguments),
 }
 
 fn main() -> ExitCode {
     // Logs of what runs inside: RUST_LOG=osc_operator=debug cargo xtask ...
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let result: anyhow::Result<bool> = match Arguments::parse().proof {
-        Proof::Explore(options) => osc_proof::explore::run(&options),
+    let result = match Arguments::parse().proof {
+        Proof::Explore(options) => explore::run(&options),
+        Proof::Crash(arguments) => crash::run(&arguments),
+        Proof::Faults(arguments) => faults::run(&arguments),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -30,7 +30,7 @@ use worlds::worlds;
 
 /// Explores every interleaving of small worlds.
 #[derive(Args, Clone, Debug)]
-pub struct Options {
+pub struct Arguments {
     /// Only worlds whose name contains this.
     #[arg(long)]
     world: Option<String>,
@@ -45,26 +45,26 @@ pub struct Options {
     limit: usize,
 }
 
-/// Explores all worlds that `options` ask for; true if nothing is broken in any of them.
-pub fn run(options: &Options) -> anyhow::Result<bool> {
+/// Explores all worlds that `arguments` ask for; true if nothing is broken in any of them.
+pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     let (mut states, mut violations, mut complete) = (0, 0, true);
     for mut scope in worlds() {
-        if options.world.as_ref().is_some_and(|part| !scope.name.contains(part)) {
+        if arguments.world.as_ref().is_some_and(|part| !scope.name.contains(part)) {
             continue;
         }
-        scope.nodes = options.nodes.unwrap_or(scope.nodes);
-        scope.edits = options.edits.unwrap_or(scope.edits);
+        scope.nodes = arguments.nodes.unwrap_or(scope.nodes);
+        scope.edits = arguments.edits.unwrap_or(scope.edits);
         anyhow::ensure!((1..=cluster::NODES).contains(&scope.nodes), "--nodes: 1 to {}", cluster::NODES);
         write!(out, "{:<44}", scope.name)?;
         out.flush()?;
-        let exploration = explore(&mut Model::new(scope, Box::new(osc_engine::decide)), options.limit);
+        let exploration = explore(&mut Model::new(scope, Box::new(osc_engine::decide)), arguments.limit);
         report(&mut out, &exploration)?;
         states += exploration.states;
         violations += exploration.violations.len();
         complete &= exploration.complete;
     }
-    anyhow::ensure!(states > 0, "no world is called so: {}", options.world.clone().unwrap_or_default());
+    anyhow::ensure!(states > 0, "no world is called so: {}", arguments.world.clone().unwrap_or_default());
     writeln!(out, "states: {states} explored, {violations} violations")?;
     Ok(violations == 0 && complete)
 }
