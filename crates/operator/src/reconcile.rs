@@ -129,7 +129,15 @@ impl Reconciler {
             self.metrics.failed("rendered");
             return Outcome::Failed { progress: false };
         }
-        if !needed.is_empty() {
+        let looked_again = match self.applier.look_again().await {
+            Ok(looked_again) => looked_again,
+            Err(error) => {
+                tracing::warn!(%error, "cannot see what became of a write; trying again");
+                self.metrics.failed(error.category());
+                return Outcome::Failed { progress: false };
+            }
+        };
+        if looked_again || !needed.is_empty() {
             match self.cache.observe(self.clock.now()) {
                 Ok(newer) => observed = newer,
                 Err(_) => return Outcome::Done(None),

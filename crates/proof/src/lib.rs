@@ -7,12 +7,14 @@
 //! - [`faults`]: random trouble by the thousand.
 //! - [`simulation`]: the operator and a cluster in simulated time, for the proofs that need thousands of runs.
 //! - [`control_plane`]: a real etcd, kube-apiserver and kube-controller-manager, for the proofs that need one.
+//! - [`explore`]: every interleaving of a small world.
 
 // Nothing here is shipped: a proof that cannot go on says where and stops.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 pub mod control_plane;
 pub mod crash;
+pub mod explore;
 pub mod faults;
 mod parallel;
 pub mod simulation;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use osc_proof::{crash, faults};
+use osc_proof::{crash, explore, faults};
 
 /// Runs one proof.
 #[derive(Parser)]
@@ -15,6 +15,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Proof {
+    /// Explores every interleaving of small worlds.
+    Explore(explore::Arguments),
     /// Kills the operator after every single write of every scenario.
     Crash(crash::Arguments),
     /// Plays scenarios while everything goes wrong that can, thousands of times.
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match Arguments::parse().proof {
+        Proof::Explore(options) => explore::run(&options),
         Proof::Crash(arguments) => crash::run(&arguments),
         Proof::Faults(arguments) => faults::run(&arguments),
     };
