@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 /// Runs one proof.
@@ -13,13 +14,18 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
-enum Proof {}
+enum Proof {
+    /// Tells every story on real control planes and holds what the operator did against what it may do.
+    Rbac,
+}
 
 fn main() -> ExitCode {
     // Logs of what runs inside: RUST_LOG=osc_operator=debug cargo xtask ...
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let result: anyhow::Result<bool> = match Arguments::parse().proof {};
+    let result: anyhow::Result<bool> = match Arguments::parse().proof {
+        Proof::Rbac => rbac(),
+    };
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -28,4 +34,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn rbac() -> anyhow::Result<bool> {
+    let told = osc_proof::stories::tell_all();
+    let verdict = told.rights.context("a story failed, so that the rights cannot be judged")?;
+    Ok(told.passed && verdict.holds())
 }
