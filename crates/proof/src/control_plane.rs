@@ -124,12 +124,17 @@ impl ControlPlane {
         let program = assets().join(binary);
         let path = self.log_file(binary);
         let log = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
-        let child = Command::new(&program)
+        // It ends with the thread that started it, however that ends: nothing is left behind by an interrupted proof.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(&program)
             .args(&arguments)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+            .unwrap_or_else(|error| {
+                panic!("cannot start setpriv (of util-linux) {}: {error}", program.display())
+            });
         self.processes.push(Process { binary, arguments, child });
     }
 

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Runs one proof.
 #[derive(Parser)]
@@ -21,7 +23,8 @@ enum Proof {
 
 fn main() -> ExitCode {
     // Logs of what runs inside: RUST_LOG=osc_operator=debug cargo xtask ...
-    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let silent = LevelFilter::OFF.into();
+    let filter = EnvFilter::builder().with_default_directive(silent).from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result: anyhow::Result<bool> = match Arguments::parse().proof {
         Proof::Rbac => rbac(),

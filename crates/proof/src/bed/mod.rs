@@ -15,7 +15,7 @@ use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
 use osc_api::{KataConfig, KataConfigStatus, names};
 use osc_devcluster::sim::topology::Topology;
-use osc_devcluster::sim::{self, SimError, SimOptions, annotations};
+use osc_devcluster::sim::{self, SimError, SimOptions, Timing, annotations};
 use osc_devcluster::{Clock, server as embedded};
 use osc_operator::metrics::Metrics;
 use osc_operator::options::BindAddress;
@@ -35,6 +35,12 @@ pub const OPERATOR: &str = names::OPERATOR_NAME;
 
 /// How long anything may take, in real time. Generous: the machine may be busy with other stories.
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// How long the simulated Machine Config Operator takes to render machine configs after a change, and to notice one.
+/// The few milliseconds between two writes are seconds of simulated time; as in a real cluster, they shall be too short
+/// for what is in between to be rolled out.
+const RENDER: Duration = Duration::from_mins(2);
+const SYNC_DELAY: Duration = Duration::from_secs(20);
 
 /// Kinds of `deploy/` that are left out: the monitoring stack's definitions are not installed on these clusters, and the
 /// operator's pod is a task here.
@@ -86,7 +92,8 @@ impl Bed {
     pub async fn bare(on: On, topology: &Topology) -> Self {
         let (server, clock) = Server::start(on, topology).await;
         let cancel = CancellationToken::new();
-        let options = SimOptions { clock: clock.clone(), ..SimOptions::default() };
+        let timing = Timing { render: RENDER, sync_delay: SYNC_DELAY, ..Timing::default() };
+        let options = SimOptions { clock: clock.clone(), timing, ..SimOptions::default() };
         let handle = tokio::spawn(sim::run(server.client("osc-simulation"), options, cancel.clone()));
         let client = server.client("test");
         let simulation = Some(Task { cancel, handle });
