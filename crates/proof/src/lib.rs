@@ -3,6 +3,8 @@
 //! Each proof is a module with a function that runs it and a report that says how much was tried and what was found.
 //! `cargo xtask <proof>` runs it at full size, a test of the same name runs it smaller with `make test`.
 //!
+//! - [`crash`]: the operator dies after every write.
+//! - [`simulation`]: the operator and a cluster in simulated time, for the proofs that need thousands of runs.
 //! - [`control_plane`]: a real etcd, kube-apiserver and kube-controller-manager, for the proofs that need one.
 //! - [`bed`]: a cluster with the operator at work on it: the embedded server or a real control plane, one as the other.
 //! - [`stories`]: what people do from beginning to end, told on both.
@@ -13,7 +15,10 @@
 
 pub mod bed;
 pub mod control_plane;
+pub mod crash;
+mod parallel;
 pub mod rights;
+pub mod simulation;
 pub mod stories;
 
 /// The folder of the source tree.

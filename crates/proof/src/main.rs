@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use osc_proof::{crash, stories};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -17,6 +18,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Proof {
+    /// Kills the operator after every single write of every scenario.
+    Crash(crash::Arguments),
     /// Tells every story on real control planes and holds what the operator did against what it may do.
     Rbac,
 }
@@ -26,7 +29,8 @@ fn main() -> ExitCode {
     let silent = LevelFilter::OFF.into();
     let filter = EnvFilter::builder().with_default_directive(silent).from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let result: anyhow::Result<bool> = match Arguments::parse().proof {
+    let result = match Arguments::parse().proof {
+        Proof::Crash(arguments) => crash::run(&arguments),
         Proof::Rbac => rbac(),
     };
     match result {
@@ -40,7 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn rbac() -> anyhow::Result<bool> {
-    let told = osc_proof::stories::tell_all();
+    let told = stories::tell_all();
     let verdict = told.rights.context("a story failed, so that the rights cannot be judged")?;
     Ok(told.passed && verdict.holds())
 }

@@ -90,7 +90,7 @@ impl Server {
     /// A kubeconfig of one who may do everything.
     pub fn kubeconfig(&self) -> String {
         match self {
-            Self::Embedded(server) => server.kubeconfig(),
+            Self::Embedded(server) => server.kubeconfig().unwrap(),
             Self::Real(plane) => plane.kubeconfig(),
         }
     }
