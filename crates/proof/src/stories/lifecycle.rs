@@ -10,7 +10,7 @@ use osc_api::openshift::{ContainerRuntimeConfig, MachineConfig, MachineConfigPoo
 use osc_api::{KataConfig, names};
 use osc_devcluster::sim::annotations;
 use osc_devcluster::sim::topology::{Kind, Topology};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Story, story};
 use crate::bed::{self, Bed, NAME, eventually, is, message, reason, workers};
@@ -145,18 +145,23 @@ async fn an_edited_overhead_survives(bed: &mut Bed) {
 }
 
 async fn a_stuck_installation_can_be_deleted(bed: &mut Bed) {
-    let fault = json!({"metadata": {"annotations": {annotations::DEGRADE_ROLLOUT: "disk full"}}});
-    bed.patch::<Node>("worker-0", fault).await;
-    bed.create(NAME, json!({})).await;
-    bed.until(NAME, "failed", |status| message(status, "InProgress") == "Node worker-0 Degraded: disk full")
+    let fault = |what: Value| json!({"metadata": {"annotations": {annotations::DEGRADE_ROLLOUT: what}}});
+    // The last of them by name. Roles are taken away by name: were it the first, the Machine Config Operator could begin
+    // with one that waits before that has lost its role.
+    bed.patch::<Node>("worker-2", fault(json!("disk full"))).await;
+    let only = json!({"matchLabels": {"kubernetes.io/hostname": "worker-2"}});
+    bed.create(NAME, json!({"kataConfigPoolSelector": only})).await;
+    bed.until(NAME, "failed", |status| message(status, "InProgress") == "Node worker-2 Degraded: disk full")
         .await;
-    let repaired = json!({"metadata": {"annotations": {annotations::DEGRADE_ROLLOUT: null}}});
+    bed.patch::<KataConfig>(NAME, json!({"spec": {"kataConfigPoolSelector": null}})).await;
+    bed.until(NAME, "two wait", |status| status.kata_nodes.waiting_to_install == ["worker-0", "worker-1"])
+        .await;
     bed.delete(NAME).await;
-    bed.patch::<Node>("worker-0", repaired).await;
+    bed.patch::<Node>("worker-2", fault(json!(null))).await;
     bed.gone(NAME).await;
     let touched = bed.reboots().await;
     assert!(
-        touched.iter().all(|(node, _)| node == "worker-0"),
+        touched.iter().all(|(node, _)| node == "worker-2"),
         "nodes that waited never reboot: {touched:?}"
     );
 }
