@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kube::Client;
-use kube_lease_manager::LeaseManagerError;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::Applier;
@@ -32,14 +31,6 @@ pub enum Error {
     /// The task that renews the Lease ended by itself.
     #[error("the task that renews the lease ended; its last log line tells why")]
     LeaseLost,
-    /// The Lease could not be read or created.
-    #[error("cannot take part in leader election in namespace {namespace}: {source}")]
-    LeaderElection {
-        /// Namespace of the Lease.
-        namespace: String,
-        /// Why not.
-        source: Box<LeaseManagerError>,
-    },
 }
 
 /// Runs the operator until cancelled.
@@ -63,9 +54,7 @@ pub async fn run(
     }
     let leadership = if options.leader_elect {
         tracing::info!(identity = options.identity, "waiting for the lease");
-        Leadership::elect(client.clone(), &options.namespace, &options.identity).await.map_err(|source| {
-            Error::LeaderElection { namespace: options.namespace.clone(), source: Box::new(source) }
-        })?
+        Leadership::elect(client.clone(), &options.namespace, &options.identity, clock.clone())
     } else {
         Leadership::alone()
     };

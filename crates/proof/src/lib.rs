@@ -4,6 +4,7 @@
 //! `cargo xtask <proof>` runs it at full size, a test of the same name runs it smaller with `make test`.
 //!
 //! - [`crash`]: the operator dies after every write.
+//! - [`faults`]: random trouble by the thousand.
 //! - [`simulation`]: the operator and a cluster in simulated time, for the proofs that need thousands of runs.
 //! - [`control_plane`]: a real etcd, kube-apiserver and kube-controller-manager, for the proofs that need one.
 //! - [`bed`]: a cluster with the operator at work on it: the embedded server or a real control plane, one as the other.
@@ -16,6 +17,7 @@
 pub mod bed;
 pub mod control_plane;
 pub mod crash;
+pub mod faults;
 mod parallel;
 pub mod rights;
 pub mod simulation;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use osc_proof::{crash, stories};
+use osc_proof::{crash, faults, stories};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -20,6 +20,8 @@ struct Arguments {
 enum Proof {
     /// Kills the operator after every single write of every scenario.
     Crash(crash::Arguments),
+    /// Plays scenarios while everything goes wrong that can, thousands of times.
+    Faults(faults::Arguments),
     /// Tells every story on real control planes and holds what the operator did against what it may do.
     Rbac,
 }
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match Arguments::parse().proof {
         Proof::Crash(arguments) => crash::run(&arguments),
+        Proof::Faults(arguments) => faults::run(&arguments),
         Proof::Rbac => rbac(),
     };
     match result {

@@ -252,9 +252,8 @@ impl Bed {
     /// Waits until the KataConfig is gone.
     pub async fn gone(&self, name: &str) {
         let gone = || async { self.kata_configs().get_opt(name).await.unwrap().is_none() };
-        if !eventually(gone).await {
-            panic!("waited in vain for {name} to go: {:?}", self.status(name).await);
-        }
+        let arrived = eventually(gone).await;
+        assert!(arrived, "waited in vain for {name} to go: {:?}", self.status(name).await);
     }
 
     /// All nodes.

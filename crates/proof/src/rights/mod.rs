@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn manifests(rules: Value) -> Vec<Value> {
+    fn manifests(rules: &Value) -> Vec<Value> {
         let subject = json!([{"kind": "ServiceAccount", "name": "account", "namespace": "home"}]);
         let reference =
             |kind: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "role"});
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn exactly_the_needed_rights_hold() {
-        let grants = grants::of(&manifests(nodes()), "home", "account");
+        let grants = grants::of(&manifests(&nodes()), "home", "account");
         let uses = [
             used("list", "nodes", "", ""),
             used("patch", "nodes", "", "n"),
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_superfluous_right_is_named() {
-        let grants = grants::of(&manifests(nodes()), "home", "account");
+        let grants = grants::of(&manifests(&nodes()), "home", "account");
         // The same resource elsewhere, and another object of it, need no such right.
         let uses = [
             used("list", "nodes", "", ""),
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_refused_request_is_a_missing_right() {
-        let grants = grants::of(&manifests(json!([])), "home", "account");
+        let grants = grants::of(&manifests(&json!([])), "home", "account");
         let uses = [used("list", "configmaps", "away", "one")];
         let verdict = Verdict::new(&grants, &evidence(&uses, &[used("delete", "nodes", "", "n")]));
         assert_eq!((verdict.unused.len(), verdict.missing.len()), (0, 1));
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_wildcard_is_superfluous_and_allows_nothing() {
         let rules = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["*"]}]);
-        let grants = grants::of(&manifests(rules), "home", "account");
+        let grants = grants::of(&manifests(&rules), "home", "account");
         let uses = [used("list", "nodes", "", ""), used("list", "configmaps", "away", "one")];
         let verdict = Verdict::new(&grants, &evidence(&uses, &[]));
         assert_eq!((verdict.unused.len(), verdict.missing.len()), (1, 1));

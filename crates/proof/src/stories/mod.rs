@@ -36,6 +36,8 @@ pub enum Beginning {
     Bare,
 }
 
+type Tell = dyn for<'a> Fn(&'a mut Bed) -> BoxFuture<'a, ()> + Send + Sync;
+
 /// A story.
 pub struct Story {
     /// Its name: a sentence.
@@ -48,7 +50,7 @@ pub struct Story {
     pub only: Option<(On, &'static str)>,
     /// Whether it takes rights away from the operator, so that refused requests are a part of it.
     pub takes_rights: bool,
-    tell: Box<dyn for<'a> Fn(&'a mut Bed) -> BoxFuture<'a, ()> + Send + Sync>,
+    tell: Box<Tell>,
 }
 
 impl Story {

@@ -181,7 +181,9 @@ fn evidence(server: &Server) -> Evidence {
 }
 
 fn refusals(evidence: &Evidence) -> String {
-    evidence.refused.iter().map(|refused| format!("\nthe operator was refused: {refused}")).collect()
+    let lines: Vec<String> =
+        evidence.refused.iter().map(|refused| format!("\nthe operator was refused: {refused}")).collect();
+    lines.concat()
 }
 
 /// What a panic said.
