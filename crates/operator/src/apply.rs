@@ -98,6 +98,11 @@ fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
+/// Whether the same request would be refused again.
+fn is_final(error: &kube::Error) -> bool {
+    matches!(code(error), Some(400 | 403 | 404 | 422))
+}
+
 /// What the API server said, without the debris around it.
 pub fn words(error: &kube::Error) -> String {
     match error {
@@ -245,7 +250,8 @@ impl Applier {
     /// Tells a person, as well as it goes: an event that cannot be written keeps nothing else from being done.
     async fn tell(&self, event: &Event) {
         let policy = ExponentialBuilder::new().with_min_delay(Duration::from_millis(50)).with_max_times(3);
-        let told = tokio::time::timeout(EVENT_TIMEOUT, (|| self.emit(event)).retry(policy)).await;
+        let attempts = (|| self.emit(event)).retry(policy).when(|error| !is_final(error));
+        let told = tokio::time::timeout(EVENT_TIMEOUT, attempts).await;
         self.metrics.write("create", "Event");
         let error = match told {
             Ok(Ok(())) => return,
