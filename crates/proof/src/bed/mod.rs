@@ -77,6 +77,33 @@ pub fn manifests() -> Vec<Value> {
     serde_saphyr::from_multiple(&text).unwrap()
 }
 
+/// Applies `deploy/osc.yaml`, as `kubectl apply` does, but for these kinds. As there, an object whose namespace does
+/// not exist keeps nothing else from being applied; such objects are told.
+pub async fn apply_manifests(client: &Client, left_out: &[&str]) -> Vec<String> {
+    let mut homeless = Vec::new();
+    for object in manifests() {
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        let types = object.types.clone().unwrap();
+        if LEFT_OUT.contains(&types.kind.as_str()) || left_out.contains(&types.kind.as_str()) {
+            continue;
+        }
+        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).unwrap());
+        let api: Api<DynamicObject> = match &object.metadata.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
+        let name = object.name_any();
+        match api.patch(&name, &PatchParams::apply("kubectl").force(), &Patch::Apply(&object)).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.message.starts_with("namespaces ") => {
+                homeless.push(format!("{} {name}: {}", types.kind, status.message));
+            }
+            Err(error) => panic!("cannot apply {} {name}: {error}", types.kind),
+        }
+    }
+    homeless
+}
+
 /// The operator's settings as its Deployment has them, but for addresses and images.
 pub fn options() -> Options {
     Options {
@@ -100,32 +127,9 @@ impl Bed {
         Self { server, client, clock, simulation, operators: Vec::new() }
     }
 
-    /// Applies `deploy/osc.yaml`, as `kubectl apply` does, but for these kinds. As there, an object whose namespace does
-    /// not exist keeps nothing else from being applied; such objects are told.
+    /// Applies `deploy/osc.yaml` but for these kinds: see [`apply_manifests`].
     pub async fn install_without(&self, left_out: &[&str]) -> Vec<String> {
-        let client = self.server.client("kubectl");
-        let mut homeless = Vec::new();
-        for object in manifests() {
-            let object: DynamicObject = serde_json::from_value(object).unwrap();
-            let types = object.types.clone().unwrap();
-            if LEFT_OUT.contains(&types.kind.as_str()) || left_out.contains(&types.kind.as_str()) {
-                continue;
-            }
-            let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).unwrap());
-            let api: Api<DynamicObject> = match &object.metadata.namespace {
-                Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-                None => Api::all_with(client.clone(), &resource),
-            };
-            let name = object.name_any();
-            match api.patch(&name, &PatchParams::apply("kubectl").force(), &Patch::Apply(&object)).await {
-                Ok(_) => {}
-                Err(kube::Error::Api(status)) if status.message.starts_with("namespaces ") => {
-                    homeless.push(format!("{} {name}: {}", types.kind, status.message));
-                }
-                Err(error) => panic!("cannot apply {} {name}: {error}", types.kind),
-            }
-        }
-        homeless
+        apply_manifests(&self.server.client("kubectl"), left_out).await
     }
 
     /// Applies all of `deploy/osc.yaml` that these clusters know, and waits until KataConfigs are served: a moment after
