@@ -45,6 +45,12 @@ pub fn layered_image(observed: &Observed) -> Option<&str> {
     ours.then(|| config["spec"]["osImageURL"].as_str().unwrap_or_default())
 }
 
+/// Whether there is a machine config that brings Kata.
+pub fn exists(observed: &Observed) -> bool {
+    observed.cluster_object(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG).is_some()
+        || layered_image(observed).is_some()
+}
+
 /// Whether a machine config that brings Kata is among those that a pool is rendered from. That of a layered image may
 /// be gone by then, but must not be somebody else's.
 pub fn is_source<'a>(observed: &Observed, sources: impl IntoIterator<Item = &'a String>) -> bool {
@@ -67,8 +73,7 @@ pub struct DaemonSetMode<'a> {
 impl<'a> DaemonSetMode<'a> {
     /// Recognises it. Where a machine config brings Kata, what is left of an agent does not matter.
     pub fn find(observed: &'a Observed, settings: &Settings) -> Option<Self> {
-        let exists = |name| observed.cluster_object(Kind::MachineConfig, name).is_some();
-        if exists(names::EXTENSION_MACHINE_CONFIG) || layered_image(observed).is_some() {
+        if exists(observed) {
             return None;
         }
         let labelled = observed.nodes.iter().filter(|node| node.has_label(names::DAEMON_SET_MODE_LABEL));

@@ -151,11 +151,13 @@ impl<'a> Uninstall<'a> {
             && !self.renders_kata()
     }
 
-    /// On converged clusters: the pool still wants Kata on nodes that may just have come.
+    /// On converged clusters: the pool still wants Kata on nodes that may just have come, or will, since our machine
+    /// config is there to be rendered.
     fn renders_kata(&self) -> bool {
         let pool = self.observed.pool(self.layout.pool());
         self.layout == Layout::Converged
-            && pool.is_some_and(|pool| delivery::is_source(self.observed, &pool.sources))
+            && (delivery::exists(self.observed)
+                || pool.is_some_and(|pool| delivery::is_source(self.observed, &pool.sources)))
     }
 
     fn rest(&mut self, let_go: Step) {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::Applier;
 use crate::cache::{Cache, Watches};
 use crate::clock::Clock;
-use crate::health;
+use crate::health::{self, Pulse};
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -42,9 +42,10 @@ pub async fn run(
     cancel: CancellationToken,
 ) -> Result<(), Error> {
     let cache = Cache::default();
+    let pulse = Pulse::default();
     if let Some(address) = options.metrics_bind_address.0 {
         let listener = health::bind(address).await.map_err(|source| Error::Bind { address, source })?;
-        let server = health::serve(listener, cache.clone(), metrics.clone(), cancel.clone());
+        let server = health::serve(listener, cache.clone(), metrics.clone(), pulse.clone(), cancel.clone());
         tokio::spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(%error, "serving health and metrics failed");
@@ -67,6 +68,6 @@ pub async fn run(
     let applier =
         Applier::new(client.clone(), cache.clone(), clock.clone(), metrics.clone(), options.identity.clone());
     let settings = options.settings();
-    let reconciler = Reconciler { client, cache, watches, applier, settings, clock, metrics };
+    let reconciler = Reconciler { client, cache, watches, applier, settings, clock, metrics, pulse };
     if reconciler.run(leadership, cancel).await { Ok(()) } else { Err(Error::LeaseLost) }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
@@ -17,7 +17,7 @@ use osc_devcluster::sim::{self, SimOptions, annotations};
 use osc_devcluster::{Clock, Cluster, ClusterConfig};
 use osc_operator::metrics::Metrics;
 use osc_operator::options::BindAddress;
-use osc_operator::{Options, WallClock};
+use osc_operator::{Options, SimulatedTime, WallClock};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -51,19 +51,6 @@ pub struct Bed {
 enum Place {
     Embedded(Box<Cluster>),
     Real(Box<ControlPlane>),
-}
-
-/// The operator's clock in simulated time.
-struct SimulatedTime(Clock);
-
-impl osc_operator::Clock for SimulatedTime {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    fn real_duration(&self, duration: SignedDuration) -> Duration {
-        duration.try_into().unwrap_or_default()
-    }
 }
 
 fn options() -> Options {
@@ -118,7 +105,7 @@ impl Bed {
                 }
             }
             Place::Real(plane) => {
-                plane.install_manifests(&["ServiceMonitor", "PrometheusRule", "Deployment"]).await;
+                crate::bed::apply_manifests(&plane.admin("kubectl"), &[]).await;
             }
         }
     }
@@ -129,7 +116,9 @@ impl Bed {
         let (client, clock): (_, Arc<dyn osc_operator::Clock>) = match &self.place {
             Place::Embedded(cluster) => {
                 let client = cluster.server().client_named(OPERATOR).unwrap();
-                (client, Arc::new(SimulatedTime(self.clock.clone())))
+                let clock = self.clock.clone();
+                let speed = clock.speed();
+                (client, Arc::new(SimulatedTime::new(move || clock.now(), speed)))
             }
             Place::Real(plane) => {
                 let account = osc_api::names::OPERATOR_NAME;
@@ -155,7 +144,8 @@ impl Bed {
                     .collect()
             }
             Place::Real(plane) => {
-                let log = plane.audit_log();
+                let log = std::fs::read_to_string(plane.audit_log()).unwrap();
+                let log: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                 let ours = log.iter().filter(|entry| {
                     entry["userAgent"] == OPERATOR

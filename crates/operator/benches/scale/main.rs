@@ -1,18 +1,24 @@
-//! What large clusters cost: `cargo bench -p osc-operator` (a few minutes). Figures are in docs/performance.md.
+//! What large clusters cost: `make bench` (some minutes after the build) prints it and writes docs/performance.md.
 //!
-//! For each size it starts an embedded cluster in this process and the operator as a process of its own, installs Kata
-//! on all workers (a tenth of them at a time), and measures:
+//! For each size it starts an embedded cluster in this process and the operator as a process of its own, and then:
 //!
-//! - writes of the operator a node, from the server's request log;
-//! - peak memory of the operator's process, from the kernel;
-//! - the time from a node's annotation change to the arrival of the new status at another client, with the simulation
-//!   halted: two requests, two watch deliveries and a pass.
+//! - installs Kata on all workers (a tenth of them at a time), and counts the operator's writes;
+//! - halts the simulation and measures the time from a node's annotation change to the arrival of the new status at
+//!   another client: two requests, two watch deliveries and a pass;
+//! - changes a label of 100 nodes a second, of no interest to the operator;
+//! - lets a day of heartbeats pass: 288 from each node.
+//!
+//! The operator's memory and processor time are the kernel's figures.
 
 // A measurement that cannot go on panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod load;
+mod page;
+mod process;
+
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
@@ -22,7 +28,7 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams}
 use kube::runtime::{WatchStreamExt, watcher};
 use osc_api::openshift::MachineConfigPool;
 use osc_api::{KataConfig, names};
-use osc_devcluster::server::{Fault, FaultAction, Matcher};
+use osc_devcluster::server::{Fault, FaultAction, Matcher, Server};
 use osc_devcluster::sim::topology::Topology;
 use osc_devcluster::{Cluster, ClusterConfig};
 use serde_json::{Value, json};
@@ -31,34 +37,23 @@ const NAME: &str = "example-kataconfig";
 const SPEED: f64 = 3600.0;
 const SAMPLES: usize = 300;
 
-struct Operator(Child);
-
-impl Operator {
-    fn start(kubeconfig: &std::path::Path) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_osc-operator"))
-            .args(["--metrics-bind-address", "0"])
-            .env("KUBECONFIG", kubeconfig)
-            .env("RELATED_IMAGE_KATA_MONITOR", "monitor@sha256:0")
-            .env("RUST_LOG", "error")
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the operator starts");
-        Self(child)
-    }
-
-    /// Peak resident memory in MB, as the kernel counts it.
-    fn peak_memory(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        kib / 1024.0
-    }
+/// What was measured at one size.
+pub struct Figures {
+    nodes: u32,
+    install: Duration,
+    writes: u32,
+    kinds: BTreeMap<String, u32>,
+    latencies: Vec<Duration>,
+    churn: load::Churn,
+    day: load::Day,
+    /// High-water mark of the operator's memory in MB, at the very end.
+    peak: f64,
 }
 
-impl Drop for Operator {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+impl Figures {
+    fn percentile(&self, part: usize) -> f64 {
+        let index = (self.latencies.len() * part / 100).min(self.latencies.len() - 1);
+        self.latencies[index].as_secs_f64() * 1e3
     }
 }
 
@@ -68,16 +63,17 @@ async fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    println!(
-        "{:>6}  {:>10}  {:>12}  {:>11}  {:>11}  {:>11}",
-        "nodes", "install", "writes/node", "peak memory", "p50", "p99"
-    );
+    let mut all = Vec::new();
     for nodes in [100, 1_000, 5_000] {
-        measure(nodes).await;
+        eprintln!("{nodes} nodes ...");
+        all.push(measure(nodes).await);
     }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    print!("{}", page::tables(&all));
+    page::write(&root, &all).unwrap();
 }
 
-async fn measure(nodes: u32) {
+async fn measure(nodes: u32) -> Figures {
     let topology = Topology { workers: nodes, ..Topology::default() };
     let cluster =
         Cluster::start(ClusterConfig { contents: topology.into(), speed: SPEED, ..ClusterConfig::default() })
@@ -91,7 +87,7 @@ async fn measure(nodes: u32) {
     let directory = tempfile::tempdir().unwrap();
     let kubeconfig = directory.path().join("kubeconfig");
     std::fs::write(&kubeconfig, cluster.server().kubeconfig().unwrap()).unwrap();
-    let operator = Operator::start(&kubeconfig);
+    let operator = process::Operator::start(&kubeconfig);
 
     let started = Instant::now();
     create(&client).await;
@@ -109,25 +105,18 @@ async fn measure(nodes: u32) {
     };
     kube::runtime::wait::await_condition(kata_configs, NAME, ready).await.unwrap();
     let install = started.elapsed();
-    let (writes, kinds) = writes(&cluster);
+    let (writes, kinds) = writes(cluster.server());
 
     let simulation = Matcher { user_agent: Some("osc-simulation".into()), ..Matcher::default() };
     cluster.server().faults().inject(Fault { matcher: simulation, times: None, action: FaultAction::Hang });
     let mut latencies = latencies(&client).await;
     latencies.sort();
-    let percentile =
-        |part: usize| latencies[(latencies.len() * part / 100).min(latencies.len() - 1)].as_secs_f64() * 1e3;
-    println!(
-        "{nodes:>6}  {:>8.1} s  {:>12.2}  {:>8.1} MB  {:>8.1} ms  {:>8.1} ms",
-        install.as_secs_f64(),
-        f64::from(writes) / f64::from(nodes),
-        operator.peak_memory(),
-        percentile(50),
-        percentile(99),
-    );
-    println!("        writes: {kinds:?}");
+    let churn = load::churn(&client, &operator, cluster.server()).await;
+    let day = load::day(cluster.server(), &operator).await;
+    let peak = operator.peak_memory();
     drop(operator);
     cluster.stop().await;
+    Figures { nodes, install, writes, kinds, latencies, churn, day, peak }
 }
 
 async fn create(client: &kube::Client) {
@@ -138,9 +127,9 @@ async fn create(client: &kube::Client) {
 }
 
 /// Writes of the operator, in all and by what was written.
-fn writes(cluster: &Cluster) -> (u32, BTreeMap<String, u32>) {
+fn writes(server: &Server) -> (u32, BTreeMap<String, u32>) {
     let mut kinds = BTreeMap::new();
-    for record in cluster.server().requests().snapshot() {
+    for record in server.requests().snapshot() {
         if record.is_write() && record.request.user_agent.contains("osc-operator") {
             let what = format!(
                 "{} {}/{}",

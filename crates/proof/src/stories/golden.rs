@@ -7,7 +7,12 @@ use kube::runtime::{WatchStreamExt, watcher};
 use osc_api::KataConfigStatus;
 use serde_json::{Value, json};
 
-use crate::bed::{Bed, reason, workers};
+use super::{Story, story};
+use crate::bed::{Bed, NAME, workers};
+
+pub fn stories() -> Vec<Story> {
+    vec![story!(the_documented_sequence_is_seen_in_its_order, workers(2))]
+}
 
 /// What the documentation shows of a status: the condition and the nodes.
 fn documented(status: &KataConfigStatus) -> Value {
@@ -22,9 +27,7 @@ fn row(status: &str, reason: &str, message: &str, nodes: Value) -> Value {
     json!({"InProgress": {"status": status, "reason": reason, "message": message}, "kataNodes": nodes})
 }
 
-#[tokio::test]
-async fn the_documented_sequence_is_seen_in_its_order() {
-    let bed = Bed::start(workers(2)).await;
+async fn the_documented_sequence_is_seen_in_its_order(bed: &mut Bed) {
     let seen: Arc<Mutex<Vec<Value>>> = Arc::default();
     let record = seen.clone();
     let mut changes = watcher(bed.kata_configs(), watcher::Config::default()).applied_objects().boxed();
@@ -38,19 +41,15 @@ async fn the_documented_sequence_is_seen_in_its_order() {
             }
         }
     });
-    bed.create(
-        "example-kataconfig",
-        json!({"enablePeerPods": false, "checkNodeEligibility": false, "logLevel": "info"}),
-    )
-    .await;
-    bed.installed("example-kataconfig").await;
-    bed.delete("example-kataconfig").await;
-    bed.gone("example-kataconfig").await;
+    let spec = json!({"enablePeerPods": false, "checkNodeEligibility": false, "logLevel": "info"});
+    bed.create(NAME, spec).await;
+    bed.installed(NAME).await;
+    bed.delete(NAME).await;
+    bed.gone(NAME).await;
     recorder.abort();
     let rows = seen.lock().unwrap().clone();
     check(&rows);
-    assert_eq!(bed.reboots().await, [("worker-0".into(), "2".into()), ("worker-1".into(), "2".into())]);
-    bed.stop().await;
+    bed.assert_reboots(&[("worker-0", 2), ("worker-1", 2)]).await;
 }
 
 /// The documentation lets worker-1 go first; the older node does, which is worker-0 here.
@@ -95,9 +94,4 @@ fn check(rows: &[Value]) {
     ];
     let found: Vec<&Value> = rows.iter().filter(|row| !between.contains(row)).collect();
     assert_eq!(found, table.iter().collect::<Vec<_>>(), "all rows: {rows:#?}");
-}
-
-#[test]
-fn reasons_are_read_from_conditions() {
-    assert_eq!(reason(&KataConfigStatus::default(), "InProgress"), ("", ""));
 }

@@ -3,20 +3,27 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::bed::{Bed, workers};
+use super::{Story, story};
+use crate::bed::{Bed, Server, workers};
 
-struct Kubectl {
+pub fn stories() -> Vec<Story> {
+    vec![story!(a_person_with_kubectl_installs_looks_changes_and_removes, workers(2))]
+}
+
+/// `kubectl` with a kubeconfig and a cache of its own.
+pub struct Kubectl {
     directory: tempfile::TempDir,
 }
 
 impl Kubectl {
-    fn new(kubeconfig: &str) -> Self {
+    pub fn new(kubeconfig: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("kubeconfig"), kubeconfig).unwrap();
         Self { directory }
     }
 
-    async fn run(&self, arguments: &str, input: &str) -> String {
+    /// What it prints; it has to succeed.
+    pub async fn run(&self, arguments: &str, input: &str) -> String {
         let kubeconfig = self.directory.path().join("kubeconfig");
         let cache = self.directory.path().join("cache");
         let (arguments, input) = (arguments.to_owned(), input.to_owned());
@@ -43,10 +50,8 @@ impl Kubectl {
 
 const EXAMPLE: &str = include_str!("../../../../docs/examples/example-kataconfig.yaml");
 
-#[tokio::test]
-async fn a_person_with_kubectl_installs_looks_changes_and_removes() {
-    let bed = Bed::start(workers(2)).await;
-    let kubectl = Kubectl::new(&bed.cluster.server().kubeconfig().unwrap());
+async fn a_person_with_kubectl_installs_looks_changes_and_removes(bed: &mut Bed) {
+    let kubectl = Kubectl::new(&bed.server.kubeconfig());
     let applied = kubectl.run("apply -f -", EXAMPLE).await;
     assert_eq!(applied, "kataconfig.kataconfiguration.openshift.io/example-kataconfig created\n");
     bed.installed("example-kataconfig").await;
@@ -70,9 +75,12 @@ async fn a_person_with_kubectl_installs_looks_changes_and_removes() {
     assert_eq!(cells[2..9], ["True", "False", "False", "2", "2", "2", "0"], "{pool}");
 
     let described = kubectl.run("describe kataconfig example-kataconfig", "").await;
-    for part in
-        ["Status:", "Kata Nodes:", "Installed:", "Ready Node Count:  2", "Events:", "Installing", "Installed"]
-    {
+    let mut parts = vec!["Status:", "Kata Nodes:", "Installed:", "Ready Node Count:  2", "Events:"];
+    // Why not on the real one is said in the story of the events.
+    if matches!(bed.server, Server::Embedded(_)) {
+        parts.extend(["Installing", "Performing initial installation of kata on cluster"]);
+    }
+    for part in parts {
         assert!(described.contains(part), "{part} is not in\n{described}");
     }
     assert_eq!(
@@ -86,15 +94,10 @@ async fn a_person_with_kubectl_installs_looks_changes_and_removes() {
     let patched =
         "patch kataconfig example-kataconfig --type merge --patch {\"spec\":{\"logLevel\":\"debug\"}}";
     assert!(kubectl.run(patched, "").await.ends_with("example-kataconfig patched\n"));
-    bed.until("example-kataconfig", "updating", |status| {
-        status.is_some_and(|status| crate::bed::reason(status, "InProgress").1 == "Updating")
-    })
-    .await;
-    bed.installed("example-kataconfig").await;
+    bed.updated("example-kataconfig").await;
 
     // As the documentation says, this waits until the nodes are back.
     let deleted = kubectl.run("delete kataconfig example-kataconfig --timeout=80s", "").await;
     assert!(deleted.contains("example-kataconfig\" deleted"), "{deleted}");
-    assert!(bed.status("example-kataconfig").await.is_none());
-    bed.stop().await;
+    assert!(bed.kata_configs().get_opt("example-kataconfig").await.unwrap().is_none());
 }
