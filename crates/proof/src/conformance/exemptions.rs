@@ -1,0 +1,56 @@
+//! Differences between Kubernetes 1.20, which is the real server here, and the newer releases that the embedded server
+//! follows. Whole cases that differ on purpose say so themselves ([`Case::exempt`](super::case::Case::exempt)).
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+/// Fields that are not compared: what, and why.
+pub const FIELDS: &[(&str, &str)] = &[
+    (
+        "managedFields[].subresource",
+        "since 1.22 an entry names the subresource it was written through, and writes through it have an entry of their \
+         own; entries are compared after merging those that 1.20 does not tell apart",
+    ),
+    ("labels[kubernetes.io/metadata.name]", "since 1.21 every namespace carries its name as a label"),
+];
+
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Drops what only newer servers write.
+pub fn drop_fields(object: &mut Map<String, Value>) {
+    for field in ["labels", "f:labels"] {
+        let Some(labels) = object.get_mut(field).and_then(Value::as_object_mut) else { continue };
+        labels.remove(NAME_LABEL);
+        if labels.is_empty() && field == "labels" {
+            object.remove(field);
+        }
+    }
+}
+
+/// Merges the entries of field ownership that differ in the subresource only.
+pub fn merge_managers(entries: &[Value]) -> Vec<Value> {
+    let mut merged: BTreeMap<String, Value> = BTreeMap::new();
+    for entry in entries {
+        let mut entry = entry.clone();
+        if let Some(entry) = entry.as_object_mut() {
+            entry.remove("subresource");
+        }
+        let key = json!([entry["manager"], entry["operation"], entry["apiVersion"]]).to_string();
+        match merged.get_mut(&key) {
+            Some(present) => union(&mut present["fieldsV1"], &entry["fieldsV1"]),
+            None => {
+                merged.insert(key, entry);
+            }
+        }
+    }
+    merged.into_values().collect()
+}
+
+fn union(into: &mut Value, from: &Value) {
+    if let (Some(into), Some(from)) = (into.as_object_mut(), from.as_object()) {
+        for (name, value) in from {
+            union(into.entry(name).or_insert_with(|| json!({})), value);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The two servers that are compared.
+
+use std::sync::Arc;
+
+use kube::Client;
+use osc_devcluster::server::{Server, ServerConfig, VersionInfo};
+
+use super::webhook_server::WebhookServer;
+use crate::control_plane::ControlPlane;
+
+/// The user agent of every request, and with that the field manager of every write that names none.
+const AGENT: &str = "conformance";
+
+/// One server.
+pub struct Side {
+    /// `embedded` or `real`.
+    pub name: &'static str,
+    /// A client that may do everything.
+    pub client: Client,
+    /// The same for programs.
+    pub kubeconfig: String,
+    /// What its webhooks answer.
+    pub webhooks: WebhookServer,
+    backend: Backend,
+}
+
+enum Backend {
+    Embedded(Server),
+    Real(ControlPlane),
+}
+
+impl Side {
+    /// Forgets the history of all objects.
+    pub async fn compact(&self) {
+        match &self.backend {
+            Backend::Embedded(server) => server.compact(),
+            Backend::Real(plane) => plane.compact().await,
+        }
+    }
+}
+
+/// Both.
+pub struct Sides {
+    /// The one under test.
+    pub embedded: Arc<Side>,
+    /// The one that is right.
+    pub real: Arc<Side>,
+}
+
+impl Sides {
+    /// Starts both.
+    pub async fn start() -> Self {
+        let (embedded, real) = tokio::join!(embedded(), real());
+        Self { embedded: Arc::new(embedded), real: Arc::new(real) }
+    }
+}
+
+async fn embedded() -> Side {
+    // Clients go by the version: they shall treat both servers alike.
+    let version = VersionInfo {
+        major: "1".to_owned(),
+        minor: "20".to_owned(),
+        git_version: "v1.20.2".to_owned(),
+        ..VersionInfo::default()
+    };
+    let config = ServerConfig { tls: true, version, ..ServerConfig::default() };
+    let server = Server::start(config).await.unwrap();
+    Side {
+        name: "embedded",
+        client: server.client_named(AGENT).unwrap(),
+        kubeconfig: server.kubeconfig(),
+        webhooks: WebhookServer::start().await,
+        backend: Backend::Embedded(server),
+    }
+}
+
+async fn real() -> Side {
+    let plane = ControlPlane::start().await;
+    Side {
+        name: "real",
+        client: plane.admin(AGENT),
+        kubeconfig: plane.admin_kubeconfig(),
+        webhooks: WebhookServer::start().await,
+        backend: Backend::Real(plane),
+    }
+}
