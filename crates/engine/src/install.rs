@@ -89,9 +89,11 @@ impl Install<'_> {
             // The person sees at once that something happens, before anything does.
             self.report_first_look();
         }
+        // Nodes leave before anything changes in the pool: they must not reboot for what they are not to have.
+        self.leaving_nodes();
         self.cluster_configuration();
         let rendered = self.pool_is_rendered();
-        self.roles(rendered);
+        self.entering_nodes(rendered);
         let troubles = self.troubles(rendered);
         self.plan.wake_by(troubles.next_deadline);
         let settled = self.settled(rendered);
@@ -166,14 +168,16 @@ impl Install<'_> {
                 || has(names::EXTENSION_MACHINE_CONFIG) && (!self.wants_log_level() || has(&generated)))
     }
 
-    /// Nodes leave at once; they enter when the pool knows what to give them.
-    fn roles(&mut self, rendered: bool) {
-        let key = names::KATA_NODE_ROLE;
-        let leave = self.membership.leave.iter().map(|node| (*node, None));
-        let enter = self.membership.enter.iter().filter(|_| rendered).map(|node| (*node, Some("")));
-        let steps =
-            leave.chain(enter).map(|(node, value)| Step::LabelNode { node: node.to_owned(), key, value });
-        self.plan.steps.extend(steps);
+    /// Nodes leave at once.
+    fn leaving_nodes(&mut self) {
+        let roles = self.membership.leave.iter().map(|node| role(node, None));
+        self.plan.steps.extend(roles);
+    }
+
+    /// Nodes enter when the pool knows what to give them.
+    fn entering_nodes(&mut self, rendered: bool) {
+        let roles = self.membership.enter.iter().filter(|_| rendered).map(|node| role(node, Some("")));
+        self.plan.steps.extend(roles);
     }
 
     fn updating(&self) -> bool {
@@ -414,6 +418,10 @@ impl Install<'_> {
         report.kata_nodes = self.survey.status(false);
         self.plan.steps.extend(report.steps(self.kata_config, self.observed.now));
     }
+}
+
+fn role(node: &str, value: Option<&'static str>) -> Step {
+    Step::LabelNode { node: node.to_owned(), key: names::KATA_NODE_ROLE, value }
 }
 
 /// How far the nodes are, in a sentence.

@@ -50,6 +50,8 @@ pub struct NodeFacts<'a> {
     pub mco_state: &'a str,
     /// Rendered machine config that the node runs.
     pub current: &'a str,
+    /// Rendered machine config that was chosen for the node.
+    pub desired: Option<&'a str>,
     /// Rendered machine config that its pool wants; unknown until the pool is rendered.
     pub target: Option<&'a str>,
     /// Whether that target has Kata in it.
@@ -65,7 +67,9 @@ impl NodeFacts<'_> {
     ///
     /// States between `Working` and `Done` (for instance `Rebooting`) count as `Working`.
     pub fn state(&self) -> NodeState {
-        let settled = self.target_has_kata && self.target == Some(self.current);
+        // One that was away for a moment may still be on its way out, and has to go all of it before it comes back.
+        let stays = self.desired.is_none_or(|desired| desired == self.current);
+        let settled = self.target_has_kata && self.target == Some(self.current) && stays;
         match (self.mco_state, self.wanted) {
             ("Done", true) if settled => NodeState::Installed,
             ("Done", true) => NodeState::WaitingToInstall,
@@ -111,6 +115,7 @@ impl<'a> Survey<'a> {
             let facts = NodeFacts {
                 mco_state,
                 current,
+                desired: node.desired_config.as_deref(),
                 target,
                 target_has_kata,
                 wanted,
@@ -232,6 +237,7 @@ mod tests {
         let facts = NodeFacts {
             mco_state,
             current,
+            desired: None,
             target: Some(target),
             target_has_kata: has_kata(&observed, Layout::Regular, target),
             wanted,
@@ -245,6 +251,7 @@ mod tests {
         let facts = NodeFacts {
             mco_state: "Done",
             current: WORKER,
+            desired: None,
             target: None,
             target_has_kata: false,
             wanted: true,

@@ -169,14 +169,14 @@ impl<'a> Uninstall<'a> {
             && !self.renders_kata()
     }
 
-    /// On converged clusters: the pool still wants Kata on nodes that may just have come.
+    /// On converged clusters: the pool still wants Kata on nodes that may just have come, or will, since our machine
+    /// config is there to be rendered.
     fn renders_kata(&self) -> bool {
-        let ours = |pool: &str| pool == names::EXTENSION_MACHINE_CONFIG;
+        let name = names::EXTENSION_MACHINE_CONFIG;
+        let pool = self.observed.pool(self.layout.pool());
         self.layout == Layout::Converged
-            && self
-                .observed
-                .pool(self.layout.pool())
-                .is_some_and(|pool| pool.sources.iter().any(|source| ours(source)))
+            && (self.observed.cluster_object(Kind::MachineConfig, name).is_some()
+                || pool.is_some_and(|pool| pool.sources.contains(name)))
     }
 
     fn rest(&mut self, let_go: Step) {

@@ -189,7 +189,7 @@ pub const OPERATOR: &[Permissions] = &[
                 "leases",
                 &["get", "patch"],
                 &[names::LEADER_ELECTION_LEASE],
-                "operator: leader.rs, elect; kube-lease-manager reads the Lease and writes it by patches only",
+                "operator: leader.rs, elect; the Lease is read, and written by patches only",
             ),
         ],
     },

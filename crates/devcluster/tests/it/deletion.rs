@@ -42,7 +42,7 @@ async fn preconditions_hold() {
     let refused = api.delete_with(&path("a"), wrong).await.unwrap_err();
     assert_eq!((refused.code, refused.reason.as_str()), (409, "Conflict"));
     assert!(
-        refused.message.contains("Precondition failed: UID in precondition: 0000"),
+        refused.message.contains("the UID in the precondition (0000"),
         "{}",
         refused.message
     );

@@ -14,6 +14,8 @@ mod foreign;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod interleavings;
+#[cfg(test)]
 mod interruptions;
 #[cfg(test)]
 mod mco;

@@ -386,6 +386,18 @@ impl World {
         panic!("the Machine Config Operator does not come to rest");
     }
 
+    /// Lets only the Machine Config Operator work, until it has chosen such a configuration for the node.
+    pub fn settle_choice(&mut self, node: &str, prefix: &str) {
+        let before = self.node_mut(node).desired_config.clone();
+        for _ in 0..ENOUGH {
+            let desired = self.node_mut(node).desired_config.clone();
+            if desired != before && desired.is_some_and(|desired| desired.starts_with(prefix)) {
+                return;
+            }
+            assert!(self.mco_step(), "nothing is chosen for {node}");
+        }
+    }
+
     fn settle_conditions(&mut self) {
         self.settle_mco();
         assert!(

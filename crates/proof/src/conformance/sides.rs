@@ -99,7 +99,7 @@ async fn real() -> Side {
         name: "real",
         client: client(plane.admin_config(AGENT)),
         python: OnceCell::new(),
-        home: home(&plane.admin_kubeconfig()),
+        home: home(&plane.kubeconfig()),
         backend: Backend::Real(plane),
     }
 }
