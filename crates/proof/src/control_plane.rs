@@ -188,9 +188,8 @@ impl ControlPlane {
     pub async fn compact(&self) {
         let url = format!("http://127.0.0.1:{}", self.etcd_port);
         let etcd = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
-        let post = |path: &str, body: &Value| {
-            http::Request::post(path).body(body.to_string().into_bytes()).unwrap()
-        };
+        let post =
+            |path: &str, body: &Value| http::Request::post(path).body(body.to_string().into_bytes()).unwrap();
         let key = json!({ "key": "AA==" });
         let answer: Value = etcd.request(post("/v3/kv/range", &key)).await.unwrap();
         let revision = json!({ "revision": answer["header"]["revision"], "physical": true });

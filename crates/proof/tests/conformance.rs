@@ -29,7 +29,11 @@ fn a_difference_is_found_and_shown() {
     let (one, two) = (seen(json!({ "code": 200 })), seen(json!({ "code": 201 })));
     let finding = Finding::of(&case(), &one, &two).unwrap();
     assert!(finding.exempt.is_none());
-    assert!(finding.text.contains("-  \"code\": 201") && finding.text.contains("+  \"code\": 200"), "{}", finding.text);
+    assert!(
+        finding.text.contains("-  \"code\": 201") && finding.text.contains("+  \"code\": 200"),
+        "{}",
+        finding.text
+    );
     assert!(Finding::of(&case(), &one, &one).is_none());
 }
 
@@ -37,7 +41,10 @@ fn a_difference_is_found_and_shown() {
 fn an_assertion_counts_even_if_both_fail() {
     let failed = || Observation { steps: Vec::new(), failure: Some("no".to_owned()) };
     let finding = Finding::of(&case(), &failed(), &failed()).unwrap();
-    assert!(finding.text.contains("on the embedded server: no") && finding.text.contains("on the real server: no"));
+    assert!(
+        finding.text.contains("on the embedded server: no")
+            && finding.text.contains("on the real server: no")
+    );
 }
 
 #[test]
@@ -45,7 +52,8 @@ fn an_exemption_that_is_needed_no_more_is_found() {
     let one = seen(json!({ "code": 200 }));
     let finding = Finding::of(&case().exempt("newer releases differ"), &one, &one).unwrap();
     assert!(finding.exempt.is_none() && finding.text.contains("take the exemption away"));
-    let finding = Finding::of(&case().exempt("newer releases differ"), &one, &seen(json!({ "code": 201 }))).unwrap();
+    let finding =
+        Finding::of(&case().exempt("newer releases differ"), &one, &seen(json!({ "code": 201 }))).unwrap();
     assert_eq!(finding.exempt, Some("newer releases differ"));
 }
 

@@ -101,7 +101,9 @@ fn tolerate_for_a_while(pod: &mut Value) {
             (named.is_empty() || named == key) && matches!(effect, "" | "NoExecute")
         };
         if !list.iter().any(of_key) {
-            list.push(json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 }));
+            list.push(
+                json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 }),
+            );
         }
     }
     pod["spec"]["tolerations"] = Value::Array(list);

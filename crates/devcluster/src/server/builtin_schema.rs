@@ -149,7 +149,9 @@ fn is_omitted(schema: &Value, name: &str, value: &Value) -> bool {
         Value::Object(map) => map.is_empty() && property["additionalProperties"].is_object(),
         _ => false,
     };
-    empty && name != "rules" && !schema["required"].as_array().is_some_and(|required| required.iter().any(|field| field == name))
+    empty
+        && name != "rules"
+        && !schema["required"].as_array().is_some_and(|required| required.iter().any(|field| field == name))
 }
 
 /// Types that stand for any JSON value, although the API types describe them as objects.

@@ -120,7 +120,12 @@ fn identify(call: &Call, object: &mut Value, origin: Origin) -> Result<(), ApiEr
             object[field] = json!(wanted);
         } else if found != wanted && resource.is_custom() && field == "kind" {
             let cause = Cause::invalid("kind", &found.into(), &format!("must be {wanted}"));
-            return Err(ApiError::invalid_kind(&resource.group, found, metadata::text(object, "name"), &[cause]));
+            return Err(ApiError::invalid_kind(
+                &resource.group,
+                found,
+                metadata::text(object, "name"),
+                &[cause],
+            ));
         } else if found != wanted && origin == Origin::Patch {
             let why = format!("the {field} in the data ({found}) does not match the expected one ({wanted})");
             return Err(refused(call, object, origin, &why));

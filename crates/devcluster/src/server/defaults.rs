@@ -106,7 +106,9 @@ fn quality(spec: &Value) -> &'static str {
     let containers: Vec<&Value> = lists.flatten().collect();
     let amount = |container: &Value, kind: &str, what: &str| container["resources"][kind][what].clone();
     let any = containers.iter().any(|container| {
-        COUNTED.iter().any(|what| !amount(container, "requests", what).is_null() || !amount(container, "limits", what).is_null())
+        COUNTED.iter().any(|what| {
+            !amount(container, "requests", what).is_null() || !amount(container, "limits", what).is_null()
+        })
     });
     let all = containers.iter().all(|container| {
         COUNTED.iter().all(|what| {

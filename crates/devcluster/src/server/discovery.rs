@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::call::State;
 use super::output::{self, ResponseBody};
-use super::verbs::scale;
 use super::registry::{Registry, Resource, api_version};
 use super::route::RequestInfo;
+use super::verbs::scale;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 

@@ -195,6 +195,13 @@ fn late(events: EventStream, lag: Duration) -> EventStream {
     Box::pin(chunks.flatten())
 }
 
+/// Whether a path leads into an API group that is not built in.
+fn is_foreign(state: &State, path: &str) -> bool {
+    let Some(rest) = path.strip_prefix("/apis/") else { return false };
+    let group = rest.split('/').next().unwrap_or_default();
+    !state.registry().all().any(|resource| resource.group == group && !resource.is_custom())
+}
+
 async fn dispatch(
     state: &Arc<State>,
     info: &Arc<RequestInfo>,
@@ -207,7 +214,7 @@ async fn dispatch(
         return if *method == Method::GET || *method == Method::HEAD {
             match discovery::answer(state, info, headers).or_else(|| openapi::answer(state, info, headers)) {
                 Some(response) => Ok(response),
-                None if info.path.starts_with("/apis/") => Ok(output::no_page()),
+                None if is_foreign(state, &info.path) => Ok(output::no_page()),
                 None => Err(ApiError::no_such_path()),
             }
         } else {

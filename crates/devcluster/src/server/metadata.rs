@@ -158,7 +158,8 @@ pub fn validate(resource: &Resource, object: &Value) -> Vec<Cause> {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             causes.push(Cause::invalid(format!("metadata.finalizers[{index}]"), &finalizer.into(), why));
         }
-        let complaints = complaints.iter().map(|why| Cause::invalid("metadata.finalizers", &finalizer.into(), why));
+        let complaints =
+            complaints.iter().map(|why| Cause::invalid("metadata.finalizers", &finalizer.into(), why));
         causes.extend(complaints);
     }
     causes

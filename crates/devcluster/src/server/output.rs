@@ -149,7 +149,8 @@ impl Serialize for Item<'_> {
             Self::Whole(object) => object.serialize(serializer),
             Self::Untyped(object) => {
                 let fields = object.as_object().into_iter().flatten();
-                serializer.collect_map(fields.filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind")))
+                serializer
+                    .collect_map(fields.filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind")))
             }
         }
     }

@@ -181,8 +181,9 @@ impl ApiError {
 
     /// 415.
     pub fn unsupported_media_type(accepted: &str) -> Self {
-        let message =
-            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {accepted}"
+        );
         Self::new(415, "UnsupportedMediaType", message)
     }
 
@@ -252,7 +253,9 @@ fn details_map(group: &str, kind: &str, name: &str) -> Map<String, Value> {
     if !group.is_empty() {
         map.insert("group".into(), group.into());
     }
-    map.insert("kind".into(), kind.into());
+    if !kind.is_empty() {
+        map.insert("kind".into(), kind.into());
+    }
     map
 }
 

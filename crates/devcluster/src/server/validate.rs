@@ -77,7 +77,10 @@ fn pod_spec(spec: &Value, path: &str) -> Vec<Cause> {
 fn data_keys(object: &Value) -> Vec<Cause> {
     const WHY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
     let fits = |key: &str| {
-        !key.is_empty() && key != "." && !key.starts_with("..") && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        !key.is_empty()
+            && key != "."
+            && !key.starts_with("..")
+            && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
     let mut causes = Vec::new();
     for field in ["data", "binaryData"] {
@@ -85,12 +88,12 @@ fn data_keys(object: &Value) -> Vec<Cause> {
             causes.push(Cause::invalid(format!("{field}[{key}]"), &key.as_str().into(), WHY));
         }
     }
-    for (field, other) in [("data", "binaryData"), ("binaryData", "data")] {
-        let keys = object[field].as_object().into_iter().flat_map(|map| map.keys());
-        for key in keys.filter(|key| object["kind"] == "ConfigMap" && object[other].get(key.as_str()).is_some()) {
-            let why = format!("duplicate of key present in {other}");
-            causes.push(Cause::invalid(format!("{field}[{key}]"), &key.as_str().into(), &why));
-        }
+    let keys = object["data"].as_object().into_iter().flat_map(|map| map.keys());
+    for key in
+        keys.filter(|key| object["kind"] == "ConfigMap" && !object["binaryData"][key.as_str()].is_null())
+    {
+        let why = "duplicate of key present in binaryData";
+        causes.push(Cause::invalid(format!("data[{key}]"), &key.as_str().into(), why));
     }
     causes
 }
@@ -175,11 +178,16 @@ fn definition(object: &Value) -> Vec<Cause> {
     for (index, version) in versions.iter().enumerate() {
         let name = version["name"].as_str().unwrap_or_default();
         let complaints = names::label_1035(name);
-        let complaints = complaints.iter().map(|why| Cause::invalid(format!("spec.versions[{index}].name"), &name.into(), why));
-        causes.extend(complaints);
+        let mut paths = vec![format!("spec.versions[{index}].name")];
+        // What all versions share, the real server looks at as if it were the definition's.
+        if versions.len() == 1 {
+            paths.push("spec.version".to_owned());
+        }
+        for path in paths {
+            causes.extend(complaints.iter().map(|why| Cause::invalid(&path, &name.into(), why)));
+        }
         let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
         let schema = &version["schema"]["openAPIV3Schema"];
-        // What all versions share, the real server looks at as if it were the definition's.
         let of = if versions.len() == 1 { "spec".to_owned() } else { format!("spec.versions[{index}]") };
         causes.extend(columns(version, &of));
         if schema.is_null() {
@@ -199,9 +207,9 @@ fn definition(object: &Value) -> Vec<Cause> {
 fn approval(object: &Value) -> Option<Cause> {
     const ANNOTATION: &str = "api-approved.kubernetes.io";
     let group = object["spec"]["group"].as_str().unwrap_or_default();
-    let protected = ["k8s.io", "kubernetes.io"].iter().any(|home| {
-        group.strip_suffix(home).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    });
+    let protected = ["k8s.io", "kubernetes.io"]
+        .iter()
+        .any(|home| group.strip_suffix(home).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')));
     let approved = object["metadata"]["annotations"][ANNOTATION].as_str().unwrap_or_default();
     (protected && approved.is_empty()).then(|| {
         let hint = "protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111";
@@ -234,7 +242,10 @@ fn columns(version: &Value, of: &str) -> Vec<Cause> {
         let path = format!("{of}.additionalPrinterColumns[{index}]");
         let kind = column["type"].as_str().unwrap_or_default();
         if kind.is_empty() {
-            causes.push(Cause::required(format!("{path}.type"), &format!("must be one of {}", KINDS.join(","))));
+            causes.push(Cause::required(
+                format!("{path}.type"),
+                &format!("must be one of {}", KINDS.join(",")),
+            ));
         } else if !KINDS.contains(&kind) {
             let why = format!("must be one of {}", KINDS.join(","));
             causes.push(Cause::invalid(format!("{path}.type"), &kind.into(), &why));

@@ -51,7 +51,8 @@ pub fn tables(all: &[Figures]) -> String {
     }
     text.push_str("\nWrites of the installation by what was written:\n\n");
     for figures in all {
-        let kinds: Vec<String> = figures.kinds.iter().map(|(what, count)| format!("{what} {count}")).collect();
+        let kinds: Vec<String> =
+            figures.kinds.iter().map(|(what, count)| format!("{what} {count}")).collect();
         let _ = writeln!(text, "- {} nodes: {}", figures.nodes, kinds.join(", "));
     }
     text
@@ -70,7 +71,8 @@ pub fn write(root: &Path, all: &[Figures]) -> anyhow::Result<()> {
 
 /// Memory of the operator over a day of heartbeats.
 fn plot(path: &Path, all: &[Figures]) -> anyhow::Result<()> {
-    let most = all.iter().flat_map(|figures| &figures.day.memory).map(|(_, memory)| *memory).fold(0.0, f64::max);
+    let most =
+        all.iter().flat_map(|figures| &figures.day.memory).map(|(_, memory)| *memory).fold(0.0, f64::max);
     let area = SVGBackend::new(path, (720, 360)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)

@@ -59,7 +59,10 @@ const ONE_VALUE: [&str; 3] = ["f:fieldRef", "f:nodeSelector", "f:selector"];
 /// Calls reasons as 1.20 does.
 pub fn soften_reasons(causes: &mut [Value]) {
     for cause in causes {
-        if matches!(cause["reason"].as_str(), Some("FieldValueTypeInvalid" | "FieldValueTooLong" | "FieldValueTooMany")) {
+        if matches!(
+            cause["reason"].as_str(),
+            Some("FieldValueTypeInvalid" | "FieldValueTooLong" | "FieldValueTooMany")
+        ) {
             cause["reason"] = json!("FieldValueInvalid");
         }
     }
@@ -82,7 +85,9 @@ pub fn restarts_as_text(mut headings: Vec<Value>) -> Vec<Value> {
 
 /// The same for the cells.
 pub fn numbers_as_text(headings: &[Value], rows: &[Value]) -> Vec<Value> {
-    let Some(column) = headings.iter().position(|heading| heading[0] == RESTARTS) else { return rows.to_vec() };
+    let Some(column) = headings.iter().position(|heading| heading[0] == RESTARTS) else {
+        return rows.to_vec();
+    };
     let mut rows = rows.to_vec();
     for cell in rows.iter_mut().filter_map(|row| row.get_mut(column)) {
         if cell.is_number() {
@@ -118,7 +123,10 @@ fn union(into: &mut Value, from: &Value) {
             into.insert(".".to_owned(), json!({}));
         }
         for (name, value) in from {
-            union(into.entry(name).or_insert_with(|| json!({})), value);
+            match into.get_mut(name) {
+                Some(present) => union(present, value),
+                None => drop(into.insert(name.clone(), value.clone())),
+            }
         }
     }
 }

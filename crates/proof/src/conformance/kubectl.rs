@@ -81,8 +81,15 @@ fn lines(text: &str) -> Vec<String> {
             word.to_owned()
         }
     };
-    let hidden = |line: &&str| !line.contains("resourceVersion:") && !line.starts_with("Events:") && !line.starts_with("CreationTimestamp:");
-    text.lines().filter(hidden).map(|line| line.split_whitespace().map(word).collect::<Vec<_>>().join(" ")).collect()
+    let hidden = |line: &&str| {
+        !line.contains("resourceVersion:")
+            && !line.starts_with("Events:")
+            && !line.starts_with("CreationTimestamp:")
+    };
+    text.lines()
+        .filter(hidden)
+        .map(|line| line.split_whitespace().map(word).collect::<Vec<_>>().join(" "))
+        .collect()
 }
 
 /// Runs kubectl and writes down what it showed.
@@ -235,7 +242,8 @@ async fn wait_for_a_condition(t: Trial) {
         let status = json!({ "status": { "conditions": condition, "observedGeneration": 1 } });
         quiet.merge("apps/v1:deployments/a/status", status).await.is(200);
     };
-    let (waited, ()) = tokio::join!(ok(&t, "wait deployment/a --for=condition=Available --timeout=20s"), later);
+    let (waited, ()) =
+        tokio::join!(ok(&t, "wait deployment/a --for=condition=Available --timeout=20s"), later);
     assert!(waited.contains("condition met"), "{waited}");
     assert_ne!(kubectl(&t, "wait deployment/a --for=condition=Other --timeout=1s").await.code, 0);
     let later = async {
@@ -283,7 +291,8 @@ async fn replace_and_edit_conflicts(t: Trial) {
     t.unrecorded().merge("configmaps/a", json!({ "data": { "k": "2" } })).await.is(200);
     let refused = run(&t, &["replace", "-f", "-"], &old.to_string()).await;
     assert!(refused.err.contains("the object has been modified"), "{}", refused.err);
-    let replaced = with_input(&t, &["replace", "-f", "-"], &config_map("a", json!({ "l": "3" })).to_string()).await;
+    let replaced =
+        with_input(&t, &["replace", "-f", "-"], &config_map("a", json!({ "l": "3" })).to_string()).await;
     assert_eq!(replaced.code, 0, "{}", replaced.err);
 }
 

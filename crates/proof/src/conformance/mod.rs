@@ -51,7 +51,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Runtime::new()?;
     let report = runtime.block_on(examine(arguments.filter.as_deref()));
     print!("{report}");
-    anyhow::ensure!(report.cases() > 0, "no case matches; `cargo xtask conformance` without --filter names the subjects");
+    anyhow::ensure!(
+        report.cases() > 0,
+        "no case matches; `cargo xtask conformance` without --filter names the subjects"
+    );
     Ok(report.differences() == 0)
 }
 

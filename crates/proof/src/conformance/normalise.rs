@@ -112,7 +112,9 @@ fn value(seen: &Value, replace: &dyn Fn(&str) -> String, versions: &BTreeMap<u64
             });
             Value::Object(fields.collect())
         }
-        Value::Array(items) => Value::Array(items.iter().map(|item| value(item, replace, versions)).collect()),
+        Value::Array(items) => {
+            Value::Array(items.iter().map(|item| value(item, replace, versions)).collect())
+        }
         // Between these, the real server tells where in etcd it looked.
         Value::String(text) if text.contains("StorageError:") && text.contains(STORED) => {
             let (head, rest) = text.split_once("StorageError:").unwrap_or_default();
@@ -147,6 +149,7 @@ fn time(text: &str) -> Option<&'static str> {
     let parsed = text.parse::<jiff::Timestamp>().is_ok();
     match text.len() {
         20 if parsed && text.ends_with('Z') => Some("time"),
+        25 if parsed && text.ends_with("+00:00") => Some("time"),
         27 if parsed && text.ends_with('Z') => Some("time.us"),
         _ => None,
     }

@@ -59,7 +59,15 @@ async fn run(side: std::sync::Arc<Side>) -> Value {
     let home = side.home().to_owned();
     let t = Trial::new(side, "python-all").unrecorded();
     t.prepare().await;
-    install(&t, definition(&t, super::subjects::objects::anything(), serde_json::json!({ "subresources": { "status": {} } }))).await;
+    install(
+        &t,
+        definition(
+            &t,
+            super::subjects::objects::anything(),
+            serde_json::json!({ "subresources": { "status": {} } }),
+        ),
+    )
+    .await;
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/conformance/client.py");
     let output = Command::new(interpreter())
         .arg(script)

@@ -40,11 +40,10 @@ impl Finding {
     pub fn of(case: &Case, embedded: &Observation, real: &Observation) -> Option<Self> {
         let failures: Vec<String> = [("embedded", embedded), ("real", real)]
             .into_iter()
-            .filter_map(|(side, seen)| {
-                Some(format!("on the {side} server: {}\n", seen.failure.as_deref()?))
-            })
+            .filter_map(|(side, seen)| Some(format!("on the {side} server: {}\n", seen.failure.as_deref()?)))
             .collect();
-        let text = if failures.is_empty() { difference(&embedded.steps, &real.steps) } else { failures.concat() };
+        let text =
+            if failures.is_empty() { difference(&embedded.steps, &real.steps) } else { failures.concat() };
         let finding = |exempt, text| Some(Self { case: case.name.clone(), exempt, text });
         match (text.is_empty(), case.exempt) {
             (true, None) => None,
@@ -73,7 +72,8 @@ fn difference(embedded: &[Step], real: &[Step]) -> String {
         let show = |step: Option<&Step>| {
             step.map_or_else(|| "nothing".to_owned(), |step| format!("{}\n{}", step.what, pretty(&step.seen)))
         };
-        let diff = TextDiff::from_lines(&show(theirs), &show(ours)).unified_diff().context_radius(4).to_string();
+        let diff =
+            TextDiff::from_lines(&show(theirs), &show(ours)).unified_diff().context_radius(4).to_string();
         text.push_str(&format!("  step {}: {what}\n", index + 1));
         for line in diff.lines() {
             text.push_str(&format!("    {line}\n"));
@@ -94,7 +94,9 @@ impl Report {
     }
 
     fn findings(&self) -> impl Iterator<Item = (&SubjectReport, &Finding)> {
-        self.subjects.iter().flat_map(|subject| subject.findings.iter().map(move |finding| (subject, finding)))
+        self.subjects
+            .iter()
+            .flat_map(|subject| subject.findings.iter().map(move |finding| (subject, finding)))
     }
 }
 

@@ -109,13 +109,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Trial {
     /// A run that has not begun.
     pub fn new(side: Arc<Side>, id: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            side,
-            steps: Arc::default(),
-            hidden: Arc::default(),
-            recorded: true,
-        }
+        Self { id: id.to_owned(), side, steps: Arc::default(), hidden: Arc::default(), recorded: true }
     }
 
     /// Makes the namespace of the case, labelled with its name so that webhooks can be kept to it.
@@ -156,7 +150,9 @@ impl Trial {
         }
         let head = short.split(['/', '?']).next().unwrap_or_default();
         match short.split_once(':') {
-            Some((version, rest)) if !head.contains('?') && short.find(':') < short.find('?').or(Some(usize::MAX)) => {
+            Some((version, rest))
+                if !head.contains('?') && short.find(':') < short.find('?').or(Some(usize::MAX)) =>
+            {
                 format!("/apis/{version}/namespaces/{}/{rest}", self.id)
             }
             _ => format!("/api/v1/namespaces/{}/{short}", self.id),

@@ -88,7 +88,10 @@ async fn apply(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     }
     check_kind(call, &config)?;
     if text(&config, "name").is_empty() {
-        let why = format!("the name of the object ({} based on URL) was undeterminable: name must be provided", call.info.name);
+        let why = format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            call.info.name
+        );
         return Err(ApiError::bad_request(why));
     }
     let warnings = decode_config(call, &mut config)?;
@@ -149,7 +152,9 @@ async fn upsert(
     let object = merge(None)?;
     let uid = text(config, "uid");
     if !uid.is_empty() {
-        let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+        let why = format!(
+            "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        );
         return Err(ApiError::conflict(&call.resource, &call.info.name, &why));
     }
     create::insert(call, object, true).await

@@ -31,8 +31,13 @@ fn paths(resource: &Resource) -> Option<Paths> {
             selector: pointer("labelSelectorPath"),
         });
     }
-    let scales = resource.group == "apps" && matches!(resource.plural.as_str(), "deployments" | "replicasets" | "statefulsets");
-    scales.then(|| Paths { wanted: "/spec/replicas".to_owned(), present: "/status/replicas".to_owned(), selector: None })
+    let scales = resource.group == "apps"
+        && matches!(resource.plural.as_str(), "deployments" | "replicasets" | "statefulsets");
+    scales.then(|| Paths {
+        wanted: "/spec/replicas".to_owned(),
+        present: "/status/replicas".to_owned(),
+        selector: None,
+    })
 }
 
 /// Whether a kind can be scaled.
@@ -56,9 +61,8 @@ pub async fn handle(call: &Call, body: &Body) -> Result<Reply, ApiError> {
         let present = scale(object, &paths);
         let wanted = match (call.info.verb, body.media_type.as_str()) {
             (Verb::Update, _) => sent.clone(),
-            (_, "application/json-patch+json") => {
-                patch::json(&present, &sent).map_err(|error| ApiError::new(422, "Invalid", error.to_string()))?
-            }
+            (_, "application/json-patch+json") => patch::json(&present, &sent)
+                .map_err(|error| ApiError::new(422, "Invalid", error.to_string()))?,
             _ => patch::merge(&present, &sent),
         };
         scaled(object, &wanted, &paths)
@@ -102,7 +106,9 @@ fn scale(object: &Value, paths: &Paths) -> Value {
     }
     let selector = match &paths.selector {
         Some(path) => object.pointer(path).and_then(Value::as_str).map(str::to_owned),
-        None => LabelSelector::from_value(&object["spec"]["selector"]).ok().map(|_| selector_text(&object["spec"]["selector"])),
+        None => LabelSelector::from_value(&object["spec"]["selector"])
+            .ok()
+            .map(|_| selector_text(&object["spec"]["selector"])),
     };
     if let Some(selector) = selector.filter(|selector| !selector.is_empty()) {
         scale["status"]["selector"] = json!(selector);
@@ -120,7 +126,8 @@ fn selector_text(selector: &Value) -> String {
         .collect();
     for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
         let key = expression["key"].as_str().unwrap_or_default();
-        let values: Vec<&str> = expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let values: Vec<&str> =
+            expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let values = values.join(",");
         parts.push(match expression["operator"].as_str() {
             Some("In") => format!("{key} in ({values})"),

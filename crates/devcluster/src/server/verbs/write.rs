@@ -84,7 +84,9 @@ pub fn check_names(call: &Call, object: &mut Value) -> Result<(), ApiError> {
 }
 
 fn other_name(found: &str, wanted: &str) -> ApiError {
-    ApiError::bad_request(format!("the name of the object ({found}) does not match the name on the URL ({wanted})"))
+    ApiError::bad_request(format!(
+        "the name of the object ({found}) does not match the name on the URL ({wanted})"
+    ))
 }
 
 fn other_namespace(found: &str, wanted: &str) -> ApiError {
@@ -249,7 +251,6 @@ fn inherit(call: &Call, before: &Value, after: &mut Value) -> Result<(), ApiErro
         "deletionGracePeriodSeconds",
         "generation",
         "resourceVersion",
-        "generateName",
     ] {
         metadata::put(map, field, old.get(field));
     }

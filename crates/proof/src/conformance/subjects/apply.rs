@@ -38,7 +38,10 @@ pub fn cases() -> Vec<Case> {
     let typeless = Case::new("apply_needs_kind_and_version", apply_needs_kind_and_version);
     cases.push(typeless.exempt("since 1.22 it is 400 BadRequest, before it was 500"));
     let custom = Case::new("apply_to_a_custom_resource", apply_to_a_custom_resource);
-    cases.push(custom.exempt("since 1.21 fields that no schema knows are owned one by one, before only the outermost"));
+    cases
+        .push(custom.exempt(
+            "since 1.21 fields that no schema knows are owned one by one, before only the outermost",
+        ));
     cases
 }
 
@@ -77,14 +80,21 @@ async fn several_conflicts_are_told_at_once(t: Trial) {
     t.apply("configmaps/a", "one", config_map("a", json!({ "k": "1", "l": "1" }))).await.is(201);
     let three = config_map("a", json!({ "m": "1" }));
     t.apply("configmaps/a", "three", three).await.is(200);
-    let refused = t.apply("configmaps/a", "two", config_map("a", json!({ "k": "2", "l": "2", "m": "2" }))).await;
+    let refused =
+        t.apply("configmaps/a", "two", config_map("a", json!({ "k": "2", "l": "2", "m": "2" }))).await;
     refused.refused(409, "Conflict").names(".data.k").names(".data.l").names(".data.m");
 }
 
 async fn force_takes_over(t: Trial) {
     t.apply("configmaps/a", "one", config_map("a", json!({ "k": "1", "l": "1" }))).await.is(201);
-    t.apply_forced("configmaps/a", "two", config_map("a", json!({ "k": "2" }))).await.is(200).has("/data/k", json!("2"));
-    t.apply("configmaps/a", "one", config_map("a", json!({ "l": "1" }))).await.is(200).has("/data/k", json!("2"));
+    t.apply_forced("configmaps/a", "two", config_map("a", json!({ "k": "2" })))
+        .await
+        .is(200)
+        .has("/data/k", json!("2"));
+    t.apply("configmaps/a", "one", config_map("a", json!({ "l": "1" })))
+        .await
+        .is(200)
+        .has("/data/k", json!("2"));
 }
 
 async fn the_same_value_is_shared(t: Trial) {
@@ -137,7 +147,10 @@ async fn an_update_by_the_same_manager_is_another_owner(t: Trial) {
     t.apply("configmaps/a", "one", config_map("a", json!({ "k": "1" }))).await.is(201);
     t.merge("configmaps/a?fieldManager=one", json!({ "data": { "k": "2", "l": "2" } })).await.is(200);
     t.apply("configmaps/a", "one", config_map("a", json!({ "k": "1" }))).await.refused(409, "Conflict");
-    t.apply_forced("configmaps/a", "one", config_map("a", json!({ "k": "1" }))).await.is(200).has("/data/l", json!("2"));
+    t.apply_forced("configmaps/a", "one", config_map("a", json!({ "k": "1" })))
+        .await
+        .is(200)
+        .has("/data/l", json!("2"));
 }
 
 async fn apply_needs_a_manager(t: Trial) {
@@ -147,7 +160,8 @@ async fn apply_needs_a_manager(t: Trial) {
 
 async fn apply_takes_no_managed_fields(t: Trial) {
     let mut config = config_map("a", json!({ "k": "1" }));
-    config["metadata"]["managedFields"] = json!([{ "manager": "x", "operation": "Apply", "apiVersion": "v1" }]);
+    config["metadata"]["managedFields"] =
+        json!([{ "manager": "x", "operation": "Apply", "apiVersion": "v1" }]);
     t.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
     t.apply("configmaps/a", "one", config).await.refused(400, "BadRequest");
 }
@@ -230,7 +244,12 @@ async fn apply_does_not_write_the_status(t: Trial) {
     t.apply(&path, "one", widget(&t, "a", json!({ "size": 1 }))).await.is(201);
     let mut config = widget(&t, "a", json!({ "size": 2 }));
     config["status"] = json!({ "ready": true });
-    t.unrecorded().apply(&path, "one", config).await.is(200).has("/status", json!(null)).has("/spec/size", json!(2));
+    t.unrecorded()
+        .apply(&path, "one", config)
+        .await
+        .is(200)
+        .has("/status", json!(null))
+        .has("/spec/size", json!(2));
 }
 
 async fn ownership_can_be_reset(t: Trial) {

@@ -27,7 +27,9 @@ pub fn cases() -> Vec<Case> {
         an_item_given_up_goes,
     ];
     let order = Case::new("the_order_of_items_follows_the_applier", the_order_of_items_follows_the_applier);
-    cases.push(order.exempt("newer releases order a list as its applier does, 1.20 keeps the order that was there"));
+    cases.push(
+        order.exempt("newer releases order a list as its applier does, 1.20 keeps the order that was there"),
+    );
     cases
 }
 
@@ -56,13 +58,15 @@ async fn a_container_of_another_manager_stays(t: Trial) {
     t.apply(PATH, "one", deployment("a")).await.is(201);
     let config = partial(json!({ "containers": [{ "name": "side", "image": "example.com/side:1" }] }));
     t.apply(PATH, "two", config).await.is(200);
-    let after = t.apply(PATH, "one", containers(json!([{ "name": "main", "image": "example.com/main:2" }]))).await;
+    let after =
+        t.apply(PATH, "one", containers(json!([{ "name": "main", "image": "example.com/main:2" }]))).await;
     assert_eq!(after.is(200).body["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 2);
 }
 
 async fn ports_are_owned_by_number_and_protocol(t: Trial) {
     let ports = |list: Value| containers(json!([{ "name": "main", "image": "x:1", "ports": list }]));
-    let both = json!([{ "containerPort": 80, "protocol": "TCP" }, { "containerPort": 80, "protocol": "UDP" }]);
+    let both =
+        json!([{ "containerPort": 80, "protocol": "TCP" }, { "containerPort": 80, "protocol": "UDP" }]);
     t.apply(PATH, "one", ports(both)).await.is(201);
     let one = json!([{ "containerPort": 80, "protocol": "UDP", "name": "dns" }]);
     let after = t.apply(PATH, "one", ports(one)).await.is(200);
@@ -72,8 +76,11 @@ async fn ports_are_owned_by_number_and_protocol(t: Trial) {
 
 async fn environment_is_owned_by_name(t: Trial) {
     let env = |list: Value| containers(json!([{ "name": "main", "image": "x:1", "env": list }]));
-    t.apply(PATH, "one", env(json!([{ "name": "A", "value": "1" }, { "name": "B", "value": "1" }]))).await.is(201);
-    let config = partial(json!({ "containers": [{ "name": "main", "env": [{ "name": "C", "value": "1" }] }] }));
+    t.apply(PATH, "one", env(json!([{ "name": "A", "value": "1" }, { "name": "B", "value": "1" }])))
+        .await
+        .is(201);
+    let config =
+        partial(json!({ "containers": [{ "name": "main", "env": [{ "name": "C", "value": "1" }] }] }));
     t.apply(PATH, "two", config).await.is(200);
     let after = t.apply(PATH, "one", env(json!([{ "name": "B", "value": "2" }]))).await.is(200);
     let found = &after.body["spec"]["template"]["spec"]["containers"][0]["env"];
@@ -182,7 +189,8 @@ async fn a_custom_map_list_with_two_keys(t: Trial) {
     let path = listed(&t, keys).await;
     let both = json!([{ "name": "x", "kind": "a", "size": 1 }, { "name": "x", "kind": "b", "size": 1 }]);
     t.apply(&path, "one", items(&t, both)).await.is(201);
-    let after = t.apply(&path, "one", items(&t, json!([{ "name": "x", "kind": "b", "size": 2 }]))).await.is(200);
+    let after =
+        t.apply(&path, "one", items(&t, json!([{ "name": "x", "kind": "b", "size": 2 }]))).await.is(200);
     after.has("/spec/list", json!([{ "name": "x", "kind": "b", "size": 2 }]));
 }
 

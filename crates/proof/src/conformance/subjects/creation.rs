@@ -47,7 +47,10 @@ async fn what_the_server_adds_to_a_new_object(t: Trial) {
 
 async fn what_the_server_adds_to_a_custom_resource(t: Trial) {
     let widgets = define(&t, anything(), json!({})).await;
-    t.post(&widgets, widget(&t, "a", json!({ "size": 1 }))).await.is(201).has("/metadata/generation", json!(1));
+    t.post(&widgets, widget(&t, "a", json!({ "size": 1 })))
+        .await
+        .is(201)
+        .has("/metadata/generation", json!(1));
     t.get(&format!("{widgets}/a")).await.is(200);
 }
 

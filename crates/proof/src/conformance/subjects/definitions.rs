@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::objects::{DEFINITIONS, anything, define, definition, definition_path, group, install, object, widget, widgets};
+use super::objects::{
+    DEFINITIONS, anything, define, definition, definition_path, group, install, object, widget, widgets,
+};
 use crate::conformance::case::{Case, cases};
 use crate::conformance::trial::Trial;
 
@@ -132,7 +134,10 @@ async fn the_scope_is_one_of_two(t: Trial) {
 
 async fn the_scope_is_immutable(t: Trial) {
     install(&t, plain(&t)).await;
-    t.merge(&definition_path(&t), json!({ "spec": { "scope": "Cluster" } })).await.refused(422, "Invalid").names("spec.scope");
+    t.merge(&definition_path(&t), json!({ "spec": { "scope": "Cluster" } }))
+        .await
+        .refused(422, "Invalid")
+        .names("spec.scope");
 }
 
 async fn a_definition_is_created_once(t: Trial) {
@@ -196,7 +201,11 @@ async fn two_versions_show_the_same_object(t: Trial) {
     let path = format!("{}/a", second(&t));
     t.get(&path).await.is(200).has("/apiVersion", json!(format!("{}/v2", group(&t))));
     t.merge(&path, json!({ "spec": { "size": 2 } })).await.is(200);
-    t.get(&format!("{}/a", widgets(&t))).await.is(200).has("/spec/size", json!(2)).has("/apiVersion", json!(format!("{}/v1", group(&t))));
+    t.get(&format!("{}/a", widgets(&t)))
+        .await
+        .is(200)
+        .has("/spec/size", json!(2))
+        .has("/apiVersion", json!(format!("{}/v1", group(&t))));
     t.get(&second(&t)).await.is(200).has("/items/0/apiVersion", json!(format!("{}/v2", group(&t))));
 }
 
@@ -205,7 +214,10 @@ async fn a_cluster_scoped_kind(t: Trial) {
     cluster["spec"]["scope"] = json!("Cluster");
     install(&t, cluster).await;
     let path = format!("/apis/{}/v1/widgets", group(&t));
-    t.post(&path, widget(&t, "a", json!({ "size": 1 }))).await.is(201).has("/metadata/namespace", json!(null));
+    t.post(&path, widget(&t, "a", json!({ "size": 1 })))
+        .await
+        .is(201)
+        .has("/metadata/namespace", json!(null));
     t.get(&widgets(&t)).await.is(404);
 }
 

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::objects::{DEPLOYMENTS, anything, config_map, define, deployment, labelled, pod, runtime_class, widget};
+use super::objects::{
+    DEPLOYMENTS, anything, config_map, define, deployment, labelled, pod, runtime_class, widget,
+};
 use crate::conformance::case::{Case, cases};
 use crate::conformance::trial::Trial;
 
@@ -56,7 +58,9 @@ async fn a_deletion_is_answered_with_a_status(t: Trial) {
     let made = t.post("configmaps", config_map("a", json!({ "k": "v" }))).await.is(201);
     let answer = t.delete("configmaps/a").await.is(200);
     answer.has("/status", json!("Success")).has("/details/uid", json!(made.uid()));
-    t.post("secrets", json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "a" } })).await.is(201);
+    t.post("secrets", json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "a" } }))
+        .await
+        .is(201);
     t.delete("secrets/a").await.is(200);
     t.post(DEPLOYMENTS, deployment("a")).await.is(201);
     t.delete("apps/v1:deployments/a").await.is(200);
@@ -65,7 +69,12 @@ async fn a_deletion_is_answered_with_a_status(t: Trial) {
 async fn a_deleted_pod_is_answered_with_itself(t: Trial) {
     t.post("pods", pod("a")).await.is(201);
     t.delete("pods/a").await.is(200).has("/kind", json!("Pod"));
-    t.post("serviceaccounts", json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "a" } })).await.is(201);
+    t.post(
+        "serviceaccounts",
+        json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "a" } }),
+    )
+    .await
+    .is(201);
     t.delete("serviceaccounts/a").await.is(200).has("/kind", json!("ServiceAccount"));
 }
 
@@ -216,8 +225,16 @@ async fn a_collection_is_deleted(t: Trial) {
 }
 
 async fn a_collection_is_deleted_by_label(t: Trial) {
-    t.post("secrets", json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "a", "labels": { "x": "1" } } })).await;
-    t.post("secrets", json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "b", "labels": { "x": "2" } } })).await;
+    t.post(
+        "secrets",
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "a", "labels": { "x": "1" } } }),
+    )
+    .await;
+    t.post(
+        "secrets",
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "b", "labels": { "x": "2" } } }),
+    )
+    .await;
     t.delete("secrets?labelSelector=x%3D1").await.is(200);
     assert_eq!(t.get("secrets").await.items(), ["b"]);
     t.delete("secrets?labelSelector=x%3D%3D%3D").await.refused(400, "BadRequest");

@@ -31,7 +31,8 @@ async fn the_core_group(t: Trial) {
 
 /// What clients go by; of built-in kinds, releases before 1.27 tell no singular.
 fn entry(resource: &Value, singular: bool) -> Value {
-    let mut verbs: Vec<&str> = resource["verbs"].as_array().unwrap().iter().map(|verb| verb.as_str().unwrap()).collect();
+    let mut verbs: Vec<&str> =
+        resource["verbs"].as_array().unwrap().iter().map(|verb| verb.as_str().unwrap()).collect();
     verbs.sort_unstable();
     let mut entry = json!({ "verbs": verbs });
     for field in ["name", "kind", "namespaced", "shortNames", "categories", "group", "version"] {
@@ -54,13 +55,37 @@ async fn resources(t: &Trial, path: &str, names: &[&str]) {
 }
 
 async fn core_resources(t: Trial) {
-    let names = ["configmaps", "secrets", "pods", "pods/status", "pods/log", "pods/binding", "nodes", "nodes/status",
-        "namespaces", "namespaces/status", "namespaces/finalize", "serviceaccounts", "events", "persistentvolumeclaims"];
+    let names = [
+        "configmaps",
+        "secrets",
+        "pods",
+        "pods/status",
+        "pods/log",
+        "pods/binding",
+        "nodes",
+        "nodes/status",
+        "namespaces",
+        "namespaces/status",
+        "namespaces/finalize",
+        "serviceaccounts",
+        "events",
+        "persistentvolumeclaims",
+    ];
     resources(&t, "/api/v1", &names).await;
 }
 
 async fn workload_resources(t: Trial) {
-    let names = ["deployments", "deployments/status", "deployments/scale", "daemonsets", "daemonsets/status", "replicasets", "replicasets/scale", "statefulsets", "statefulsets/scale"];
+    let names = [
+        "deployments",
+        "deployments/status",
+        "deployments/scale",
+        "daemonsets",
+        "daemonsets/status",
+        "replicasets",
+        "replicasets/scale",
+        "statefulsets",
+        "statefulsets/scale",
+    ];
     resources(&t, "/apis/apps/v1", &names).await;
 }
 
@@ -68,8 +93,18 @@ async fn resources_of_other_groups(t: Trial) {
     resources(&t, "/apis/node.k8s.io/v1", &["runtimeclasses"]).await;
     resources(&t, "/apis/coordination.k8s.io/v1", &["leases"]).await;
     resources(&t, "/apis/batch/v1", &["jobs", "jobs/status"]).await;
-    resources(&t, "/apis/rbac.authorization.k8s.io/v1", &["roles", "rolebindings", "clusterroles", "clusterrolebindings"]).await;
-    resources(&t, "/apis/apiextensions.k8s.io/v1", &["customresourcedefinitions", "customresourcedefinitions/status"]).await;
+    resources(
+        &t,
+        "/apis/rbac.authorization.k8s.io/v1",
+        &["roles", "rolebindings", "clusterroles", "clusterrolebindings"],
+    )
+    .await;
+    resources(
+        &t,
+        "/apis/apiextensions.k8s.io/v1",
+        &["customresourcedefinitions", "customresourcedefinitions/status"],
+    )
+    .await;
     resources(&t, "/apis/storage.k8s.io/v1", &["storageclasses"]).await;
     resources(&t, "/apis/scheduling.k8s.io/v1", &["priorityclasses"]).await;
     let names = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
@@ -85,8 +120,10 @@ async fn group_document(t: &Trial, versions: usize) {
 async fn a_custom_group(t: Trial) {
     define(&t, anything(), json!({})).await;
     group_document(&t, 1).await;
-    let groups = t.unrecorded().until("/apis", |answer| answer.body["groups"].to_string().contains(&group(&t))).await;
-    let found = groups.body["groups"].as_array().unwrap().iter().find(|found| found["name"] == group(&t)).cloned();
+    let groups =
+        t.unrecorded().until("/apis", |answer| answer.body["groups"].to_string().contains(&group(&t))).await;
+    let found =
+        groups.body["groups"].as_array().unwrap().iter().find(|found| found["name"] == group(&t)).cloned();
     t.note("in the list of groups", found.unwrap());
 }
 
@@ -106,8 +143,12 @@ async fn a_custom_group_with_two_versions(t: Trial) {
 
 async fn custom_list(t: &Trial, count: usize) -> Vec<Value> {
     let path = format!("/apis/{}/v1", group(t));
-    let list = t.unrecorded().until(&path, |answer| answer.body["resources"].as_array().map(Vec::len) == Some(count)).await;
-    let list: Vec<Value> = list.body["resources"].as_array().unwrap().iter().map(|found| entry(found, true)).collect();
+    let list = t
+        .unrecorded()
+        .until(&path, |answer| answer.body["resources"].as_array().map(Vec::len) == Some(count))
+        .await;
+    let list: Vec<Value> =
+        list.body["resources"].as_array().unwrap().iter().map(|found| entry(found, true)).collect();
     t.note(path, json!(list));
     list
 }

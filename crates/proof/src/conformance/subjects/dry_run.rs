@@ -63,7 +63,10 @@ async fn a_dry_apply(t: Trial) {
     t.apply("configmaps/a", "one", config).await.is(201);
     let other = config_map("a", json!({ "k": "2" }));
     t.apply_raw("configmaps/a?fieldManager=two&dryRun=All", other.clone()).await.refused(409, "Conflict");
-    t.apply_raw("configmaps/a?fieldManager=two&dryRun=All&force=true", other).await.is(200).has("/data/k", json!("2"));
+    t.apply_raw("configmaps/a?fieldManager=two&dryRun=All&force=true", other)
+        .await
+        .is(200)
+        .has("/data/k", json!("2"));
     t.get("configmaps/a").await.is(200).has("/data/k", json!("1"));
 }
 

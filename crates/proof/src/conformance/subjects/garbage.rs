@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::objects::{anything, config_map, define, widget};
+use super::objects::config_map;
 use crate::conformance::case::{Case, cases};
 use crate::conformance::trial::{Answer, Trial};
 
@@ -16,7 +16,6 @@ pub fn cases() -> Vec<Case> {
         an_owner_that_never_was_is_no_owner,
         the_last_owner_decides,
         a_chain_goes_link_by_link,
-        a_custom_resource_owns,
         an_owner_of_another_uid_is_no_owner,
     ]
 }
@@ -103,7 +102,8 @@ async fn the_last_owner_decides(t: Trial) {
     dependant(&t, "c", &[reference(&a, false), reference(&b, false)]).await;
     delete(&t, "configmaps/a", "Background").await;
     let left = t.unrecorded();
-    left.until("configmaps/c", |c| c.body["metadata"]["ownerReferences"].as_array().map(Vec::len) == Some(1)).await;
+    left.until("configmaps/c", |c| c.body["metadata"]["ownerReferences"].as_array().map(Vec::len) == Some(1))
+        .await;
     delete(&t, "configmaps/b", "Background").await;
     t.until_gone("configmaps/c").await;
 }
@@ -115,14 +115,6 @@ async fn a_chain_goes_link_by_link(t: Trial) {
     delete(&t, "configmaps/a", "Background").await;
     t.until_gone("configmaps/c").await;
     t.get("configmaps/b").await.refused(404, "NotFound");
-}
-
-async fn a_custom_resource_owns(t: Trial) {
-    let widgets = define(&t, anything(), json!({})).await;
-    let a = t.post(&widgets, widget(&t, "a", json!({ "size": 1 }))).await.is(201);
-    dependant(&t, "b", &[reference(&a, false)]).await;
-    t.delete(&format!("{widgets}/a")).await.is(200);
-    t.until_gone("configmaps/b").await;
 }
 
 async fn an_owner_of_another_uid_is_no_owner(t: Trial) {

@@ -49,7 +49,16 @@ pub fn cases() -> Vec<Case> {
 async fn fill(t: &Trial, names: &[&str]) {
     let quiet = t.unrecorded();
     for name in names {
-        quiet.post("configmaps", labelled(name, json!({ "set": t.id, "name": name, "half": (if *name < "c" { "one" } else { "two" }) }))).await.is(201);
+        quiet
+            .post(
+                "configmaps",
+                labelled(
+                    name,
+                    json!({ "set": t.id, "name": name, "half": (if *name < "c" { "one" } else { "two" }) }),
+                ),
+            )
+            .await
+            .is(201);
     }
 }
 
@@ -131,8 +140,12 @@ async fn a_label_selector_that_cannot_be_read_is_refused(t: Trial) {
 async fn a_name_selects(t: Trial) {
     fill(&t, &["a", "b"]).await;
     assert_eq!(t.get("configmaps?fieldSelector=metadata.name%3Da").await.is(200).items(), ["a"]);
-    assert_eq!(t.get("configmaps?fieldSelector=metadata.name%3Dnobody").await.is(200).items(), Vec::<String>::new());
-    let others = t.get(&format!("configmaps?labelSelector=set%3D{}&fieldSelector=metadata.name!%3Da", t.id)).await;
+    assert_eq!(
+        t.get("configmaps?fieldSelector=metadata.name%3Dnobody").await.is(200).items(),
+        Vec::<String>::new()
+    );
+    let others =
+        t.get(&format!("configmaps?labelSelector=set%3D{}&fieldSelector=metadata.name!%3Da", t.id)).await;
     assert_eq!(others.is(200).items(), ["b"]);
 }
 
@@ -149,7 +162,10 @@ async fn fields_of_pods_select(t: Trial) {
     bound["spec"]["restartPolicy"] = json!("Never");
     quiet.post("pods", bound).await.is(201);
     quiet.post("pods", pod("free")).await.is(201);
-    quiet.merge("pods/bound/status", json!({ "status": { "phase": "Running", "podIP": "10.1.2.3" } })).await.is(200);
+    quiet
+        .merge("pods/bound/status", json!({ "status": { "phase": "Running", "podIP": "10.1.2.3" } }))
+        .await
+        .is(200);
     for (selector, wanted) in [
         (format!("spec.nodeName={}", t.id), vec!["bound"]),
         ("spec.nodeName=".to_owned(), vec!["free"]),
@@ -159,7 +175,8 @@ async fn fields_of_pods_select(t: Trial) {
         ("status.podIP=10.1.2.3".to_owned(), vec!["bound"]),
         ("spec.schedulerName=default-scheduler,status.phase=Pending".to_owned(), vec!["free"]),
     ] {
-        let found = quiet.get(&format!("pods?fieldSelector={}", url_encoded(&selector))).await.is(200).items();
+        let found =
+            quiet.get(&format!("pods?fieldSelector={}", url_encoded(&selector))).await.is(200).items();
         assert_eq!(found, wanted, "{selector}");
     }
 }
@@ -269,7 +286,9 @@ async fn versions(t: &Trial) -> (String, Value, Value) {
 
 async fn a_list_at_an_exact_version(t: Trial) {
     let (widgets, one, two) = versions(&t).await;
-    let at = |version: &Value| format!("{widgets}?resourceVersion={}&resourceVersionMatch=Exact", version.as_str().unwrap());
+    let at = |version: &Value| {
+        format!("{widgets}?resourceVersion={}&resourceVersionMatch=Exact", version.as_str().unwrap())
+    };
     assert_eq!(t.get(&at(&one)).await.is(200).items(), ["a"]);
     assert_eq!(t.get(&at(&two)).await.is(200).items(), ["a", "b"]);
 }
@@ -277,7 +296,10 @@ async fn a_list_at_an_exact_version(t: Trial) {
 async fn a_list_not_older_than_a_version(t: Trial) {
     let (widgets, one, two) = versions(&t).await;
     for version in [&one, &two] {
-        let path = format!("{widgets}?resourceVersion={}&resourceVersionMatch=NotOlderThan", version.as_str().unwrap());
+        let path = format!(
+            "{widgets}?resourceVersion={}&resourceVersionMatch=NotOlderThan",
+            version.as_str().unwrap()
+        );
         t.unrecorded().get(&path).await.is(200);
     }
     let path = format!("{widgets}?resourceVersion={}", two.as_str().unwrap());
@@ -305,12 +327,18 @@ const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;v=v1;
 async fn only_metadata_of_a_list(t: Trial) {
     fill(&t, &["a", "b"]).await;
     let list = t.get_as("configmaps?labelSelector=half", METADATA_LIST).await.is(200);
-    list.has("/kind", json!("PartialObjectMetadataList")).has("/items/0/data", json!(null)).has("/items/0/metadata/name", json!("a"));
+    list.has("/kind", json!("PartialObjectMetadataList"))
+        .has("/items/0/data", json!(null))
+        .has("/items/0/metadata/name", json!("a"));
 }
 
 async fn only_metadata_of_an_object(t: Trial) {
     t.post("configmaps", config_map("a", json!({ "k": "v" }))).await.is(201);
-    t.get_as("configmaps/a", METADATA).await.is(200).has("/kind", json!("PartialObjectMetadata")).has("/data", json!(null));
+    t.get_as("configmaps/a", METADATA)
+        .await
+        .is(200)
+        .has("/kind", json!("PartialObjectMetadata"))
+        .has("/data", json!(null));
     t.get_as("configmaps/nobody", METADATA).await.refused(404, "NotFound");
 }
 
@@ -327,7 +355,10 @@ async fn a_form_nobody_knows_is_refused(t: Trial) {
 
 async fn an_unknown_form_falls_back(t: Trial) {
     fill(&t, &["a"]).await;
-    t.get_as("configmaps?labelSelector=half", "text/csv, application/json").await.is(200).has("/kind", json!("ConfigMapList"));
+    t.get_as("configmaps?labelSelector=half", "text/csv, application/json")
+        .await
+        .is(200)
+        .has("/kind", json!("ConfigMapList"));
     t.get_as("configmaps?labelSelector=half", "*/*").await.is(200).has("/kind", json!("ConfigMapList"));
 }
 

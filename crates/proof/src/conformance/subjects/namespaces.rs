@@ -65,10 +65,17 @@ async fn nothing_is_created_in_a_namespace_that_ends(t: Trial) {
     let quiet = t.unrecorded();
     quiet.post(&format!("{path}/configmaps"), held).await.is(201);
     quiet.delete(&path).await.is(200);
-    quiet.until(&format!("{path}/configmaps/held"), |held| !held.metadata("deletionTimestamp").is_empty()).await;
-    t.post(&format!("{path}/configmaps"), config_map("a", json!({ "k": "v" }))).await.refused(403, "Forbidden");
+    quiet
+        .until(&format!("{path}/configmaps/held"), |held| !held.metadata("deletionTimestamp").is_empty())
+        .await;
+    t.post(&format!("{path}/configmaps"), config_map("a", json!({ "k": "v" })))
+        .await
+        .refused(403, "Forbidden");
     quiet.merge(&format!("{path}/configmaps/held"), json!({ "data": { "k": "w" } })).await.is(200);
-    quiet.merge(&format!("{path}/configmaps/held"), json!({ "metadata": { "finalizers": null } })).await.is(200);
+    quiet
+        .merge(&format!("{path}/configmaps/held"), json!({ "metadata": { "finalizers": null } }))
+        .await
+        .is(200);
     t.until_gone(&path).await;
 }
 
@@ -87,16 +94,22 @@ async fn a_finalizer_in_it_keeps_a_namespace(t: Trial) {
     let quiet = t.unrecorded();
     quiet.post(&format!("{path}/configmaps"), held).await.is(201);
     quiet.delete(&path).await.is(200);
-    quiet.until(&format!("{path}/configmaps/held"), |held| !held.metadata("deletionTimestamp").is_empty()).await;
+    quiet
+        .until(&format!("{path}/configmaps/held"), |held| !held.metadata("deletionTimestamp").is_empty())
+        .await;
     quiet.get(&path).await.is(200).has("/status/phase", json!("Terminating"));
-    quiet.merge(&format!("{path}/configmaps/held"), json!({ "metadata": { "finalizers": null } })).await.is(200);
+    quiet
+        .merge(&format!("{path}/configmaps/held"), json!({ "metadata": { "finalizers": null } }))
+        .await
+        .is(200);
     t.until_gone(&path).await;
 }
 
 async fn custom_resources_end_with_their_namespace(t: Trial) {
     let path = make_other(&t).await;
     let widgets = define(&t, anything(), json!({})).await;
-    let inside = t.path(&widgets).replace(&format!("namespaces/{}", t.id), &format!("namespaces/{}", other(&t)));
+    let inside =
+        t.path(&widgets).replace(&format!("namespaces/{}", t.id), &format!("namespaces/{}", other(&t)));
     t.unrecorded().post(&inside, widget(&t, "a", json!({ "size": 1 }))).await.is(201);
     t.unrecorded().delete(&path).await.is(200);
     t.until_gone(&path).await;
@@ -109,7 +122,10 @@ async fn a_namespaces_finalizers_are_its_own(t: Trial) {
     let after = after.has("/spec/finalizers", json!(["kubernetes"]));
     let mut body = after.body.clone();
     body["spec"]["finalizers"] = json!(["kubernetes", "example.com/more"]);
-    t.put(&format!("{path}/finalize"), body).await.is(200).has("/spec/finalizers/1", json!("example.com/more"));
+    t.put(&format!("{path}/finalize"), body)
+        .await
+        .is(200)
+        .has("/spec/finalizers/1", json!("example.com/more"));
 }
 
 async fn namespaces_are_not_deleted_together(t: Trial) {

@@ -35,8 +35,16 @@ pub fn cases() -> Vec<Case> {
         a_patch_of_nothing_is_not_found,
         force_is_for_apply_only,
     ];
-    let malformed = cases![a_merge_patch_is_an_object, a_patch_that_is_no_json_is_refused, a_directive_nobody_knows_is_refused];
-    cases.extend(malformed.into_iter().map(|case| case.exempt("since 1.27 a malformed patch is 400 BadRequest, before it was 422 or 500")));
+    let malformed = cases![
+        a_merge_patch_is_an_object,
+        a_patch_that_is_no_json_is_refused,
+        a_directive_nobody_knows_is_refused
+    ];
+    cases.extend(
+        malformed.into_iter().map(|case| {
+            case.exempt("since 1.27 a malformed patch is 400 BadRequest, before it was 422 or 500")
+        }),
+    );
     let replaced = Case::new("json_replaces_only_what_is_there", json_replaces_only_what_is_there);
     cases.push(replaced.exempt("1.20 replaces what is not there, later releases refuse that"));
     cases
@@ -44,7 +52,8 @@ pub fn cases() -> Vec<Case> {
 
 async fn json_replaces_only_what_is_there(t: Trial) {
     t.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
-    let answer = t.json_patch("configmaps/a", json!([{ "op": "replace", "path": "/data/x", "value": "1" }])).await;
+    let answer =
+        t.json_patch("configmaps/a", json!([{ "op": "replace", "path": "/data/x", "value": "1" }])).await;
     assert!(matches!(answer.code, 200 | 422), "{}", answer.body);
 }
 
@@ -131,7 +140,9 @@ async fn merge_replaces_lists(t: Trial) {
     t.post(DEPLOYMENTS, deployment("a")).await.is(201);
     let patch = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "other", "image": "b:2" }] } } } });
     let after = t.merge("apps/v1:deployments/a", patch).await.is(200);
-    after.has("/spec/template/spec/containers/0/name", json!("other")).has("/spec/template/spec/containers/1", json!(null));
+    after
+        .has("/spec/template/spec/containers/0/name", json!("other"))
+        .has("/spec/template/spec/containers/1", json!(null));
 }
 
 async fn a_merge_patch_is_an_object(t: Trial) {
@@ -143,7 +154,9 @@ async fn a_merge_patch_is_an_object(t: Trial) {
 
 async fn a_patch_that_is_no_json_is_refused(t: Trial) {
     t.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
-    for media_type in ["application/merge-patch+json", "application/json-patch+json", "application/apply-patch+yaml"] {
+    for media_type in
+        ["application/merge-patch+json", "application/json-patch+json", "application/apply-patch+yaml"]
+    {
         let path = "configmaps/a?fieldManager=m";
         let answer = t.send(http::Method::PATCH, path, &[("content-type", media_type)], b"{[".to_vec()).await;
         assert!(answer.code >= 400, "{}", answer.body);
@@ -157,8 +170,12 @@ async fn strategic_merges_containers_by_name(t: Trial) {
     ]);
     let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
     let after = t.strategic("apps/v1:deployments/a", patch).await.is(200);
-    let images: Vec<&str> = after.body["spec"]["template"]["spec"]["containers"].as_array().unwrap().iter()
-        .map(|container| container["image"].as_str().unwrap()).collect();
+    let images: Vec<&str> = after.body["spec"]["template"]["spec"]["containers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|container| container["image"].as_str().unwrap())
+        .collect();
     assert!(images.contains(&"example.com/main:2") && images.contains(&"example.com/side:1"), "{images:?}");
 }
 
@@ -178,7 +195,9 @@ async fn strategic_replaces_a_list(t: Trial) {
     let containers = json!([{ "$patch": "replace" }, { "name": "new", "image": "example.com/new:1" }]);
     let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
     let after = t.strategic("apps/v1:deployments/a", patch).await.is(200);
-    after.has("/spec/template/spec/containers/0/name", json!("new")).has("/spec/template/spec/containers/1", json!(null));
+    after
+        .has("/spec/template/spec/containers/0/name", json!("new"))
+        .has("/spec/template/spec/containers/1", json!(null));
 }
 
 async fn strategic_replaces_and_deletes_maps(t: Trial) {
@@ -275,7 +294,9 @@ async fn custom_resources_take_the_other_two(t: Trial) {
 async fn another_patch_type_is_refused(t: Trial) {
     t.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
     for media_type in ["application/json", "text/plain"] {
-        let answer = t.send(http::Method::PATCH, "configmaps/a", &[("content-type", media_type)], b"{}".to_vec()).await;
+        let answer = t
+            .send(http::Method::PATCH, "configmaps/a", &[("content-type", media_type)], b"{}".to_vec())
+            .await;
         answer.refused(415, "UnsupportedMediaType");
     }
 }
@@ -313,5 +334,8 @@ async fn a_patch_of_nothing_is_not_found(t: Trial) {
 
 async fn force_is_for_apply_only(t: Trial) {
     t.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
-    t.merge("configmaps/a?force=true", json!({ "data": { "k": "2" } })).await.refused(422, "Invalid").names("force");
+    t.merge("configmaps/a?force=true", json!({ "data": { "k": "2" } }))
+        .await
+        .refused(422, "Invalid")
+        .names("force");
 }

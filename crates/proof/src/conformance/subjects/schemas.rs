@@ -58,12 +58,22 @@ async fn refuses(t: &Trial, widgets: &str, value: Value, field: &str) {
 }
 
 async fn types_are_checked(t: Trial) {
-    let all = object(json!({ "s": { "type": "string" }, "i": { "type": "integer" }, "n": { "type": "number" },
-        "b": { "type": "boolean" }, "a": { "type": "array", "items": { "type": "string" } }, "o": { "type": "object" } }));
+    let all = object(
+        json!({ "s": { "type": "string" }, "i": { "type": "integer" }, "n": { "type": "number" },
+        "b": { "type": "boolean" }, "a": { "type": "array", "items": { "type": "string" } }, "o": { "type": "object" } }),
+    );
     let widgets = define(&t, all, json!({})).await;
     let good = json!({ "s": "x", "i": 1, "n": 1.5, "b": true, "a": ["x"], "o": {} });
     t.post(&widgets, widget(&t, "a", good)).await.is(201);
-    for (name, value) in [("s", json!(1)), ("i", json!("1")), ("i", json!(1.5)), ("n", json!("x")), ("b", json!("true")), ("a", json!({})), ("o", json!([]))] {
+    for (name, value) in [
+        ("s", json!(1)),
+        ("i", json!("1")),
+        ("i", json!(1.5)),
+        ("n", json!("x")),
+        ("b", json!("true")),
+        ("a", json!({})),
+        ("o", json!([])),
+    ] {
         let answer = t.post(&widgets, widget(&t, "bad", json!({ name: value }))).await;
         answer.refused(422, "Invalid").names(&format!("spec.{name}"));
     }
@@ -118,7 +128,9 @@ async fn numbers_are_multiples(t: Trial) {
 }
 
 async fn lists_have_lengths(t: Trial) {
-    let widgets = field(&t, json!({ "type": "array", "items": { "type": "integer" }, "minItems": 1, "maxItems": 2 })).await;
+    let widgets =
+        field(&t, json!({ "type": "array", "items": { "type": "integer" }, "minItems": 1, "maxItems": 2 }))
+            .await;
     takes(&t, &widgets, "a", json!([1, 2])).await;
     refuses(&t, &widgets, json!([]), "spec.f").await;
     refuses(&t, &widgets, json!([1, 2, 3]), "spec.f").await;
@@ -133,22 +145,28 @@ async fn maps_have_sizes(t: Trial) {
 }
 
 async fn formats_are_checked(t: Trial) {
-    let all = object(json!({ "t": { "type": "string", "format": "date-time" }, "d": { "type": "string", "format": "date" },
+    let all = object(
+        json!({ "t": { "type": "string", "format": "date-time" }, "d": { "type": "string", "format": "date" },
         "u": { "type": "string", "format": "uuid" }, "i": { "type": "string", "format": "ipv4" },
-        "b": { "type": "string", "format": "byte" }, "x": { "type": "string", "format": "nobody-knows" } }));
+        "b": { "type": "string", "format": "byte" }, "x": { "type": "string", "format": "nobody-knows" } }),
+    );
     let widgets = define(&t, all, json!({})).await;
     let good = json!({ "t": "2020-01-01T00:00:00Z", "d": "2020-01-01", "u": "0f3a2b1c-0000-4000-8000-000000000000",
         "i": "10.0.0.1", "b": "eA==", "x": "anything" });
     t.post(&widgets, widget(&t, "a", good)).await.is(201);
-    for (name, value) in [("t", "yesterday"), ("d", "2020-13-01"), ("u", "no"), ("i", "300.0.0.1"), ("b", "!")] {
+    for (name, value) in
+        [("t", "yesterday"), ("d", "2020-13-01"), ("u", "no"), ("i", "300.0.0.1"), ("b", "!")]
+    {
         let answer = t.post(&widgets, widget(&t, "bad", json!({ name: value }))).await;
         answer.refused(422, "Invalid").names(&format!("spec.{name}"));
     }
 }
 
 async fn defaults_are_filled_in(t: Trial) {
-    let spec = object(json!({ "s": { "type": "string", "default": "x" }, "i": { "type": "integer", "default": 3 },
-        "b": { "type": "boolean", "default": true }, "l": { "type": "array", "items": { "type": "string" }, "default": ["a"] } }));
+    let spec = object(
+        json!({ "s": { "type": "string", "default": "x" }, "i": { "type": "integer", "default": 3 },
+        "b": { "type": "boolean", "default": true }, "l": { "type": "array", "items": { "type": "string" }, "default": ["a"] } }),
+    );
     let widgets = define(&t, spec, json!({})).await;
     let made = t.post(&widgets, widget(&t, "a", json!({ "i": 5 }))).await.is(201);
     made.has("/spec", json!({ "s": "x", "i": 5, "b": true, "l": ["a"] }));
@@ -160,7 +178,10 @@ async fn nested_defaults_need_their_parent(t: Trial) {
         "with": { "type": "object", "default": {}, "properties": { "x": { "type": "string", "default": "y" } } } }));
     let widgets = define(&t, spec, json!({})).await;
     t.post(&widgets, widget(&t, "a", json!({}))).await.is(201).has("/spec", json!({ "with": { "x": "y" } }));
-    t.post(&widgets, widget(&t, "b", json!({ "without": {} }))).await.is(201).has("/spec/without/x", json!("y"));
+    t.post(&widgets, widget(&t, "b", json!({ "without": {} })))
+        .await
+        .is(201)
+        .has("/spec/without/x", json!("y"));
 }
 
 async fn defaults_in_lists(t: Trial) {
@@ -172,9 +193,14 @@ async fn defaults_in_lists(t: Trial) {
 }
 
 async fn null_and_defaults(t: Trial) {
-    let spec = object(json!({ "a": { "type": "string", "default": "x" }, "b": { "type": "string", "default": "x", "nullable": true } }));
+    let spec = object(
+        json!({ "a": { "type": "string", "default": "x" }, "b": { "type": "string", "default": "x", "nullable": true } }),
+    );
     let widgets = define(&t, spec, json!({})).await;
-    t.post(&widgets, widget(&t, "a", json!({ "a": null, "b": null }))).await.is(201).has("/spec/a", json!("x"));
+    t.post(&widgets, widget(&t, "a", json!({ "a": null, "b": null })))
+        .await
+        .is(201)
+        .has("/spec/a", json!("x"));
 }
 
 async fn a_nullable_field_keeps_null(t: Trial) {
@@ -194,20 +220,30 @@ async fn unknown_fields_are_pruned(t: Trial) {
     sent["other"] = json!({ "z": 1 });
     let made = t.post(&widgets, sent).await.is(201);
     made.has("/spec", json!({ "f": { "x": "1" } })).has("/other", json!(null));
-    t.merge(&format!("{widgets}/a"), json!({ "spec": { "f": { "y": "2" } } })).await.is(200).has("/spec/f/y", json!(null));
+    t.merge(&format!("{widgets}/a"), json!({ "spec": { "f": { "y": "2" } } }))
+        .await
+        .is(200)
+        .has("/spec/f/y", json!(null));
 }
 
 async fn unknown_fields_can_be_kept(t: Trial) {
     let widgets = field(&t, anything()).await;
     let value = json!({ "x": "1", "deep": [1, { "a": null }] });
-    t.post(&widgets, widget(&t, "a", json!({ "f": value, "g": 1 }))).await.is(201).has("/spec/g", json!(null)).has("/spec/f/x", json!("1"));
+    t.post(&widgets, widget(&t, "a", json!({ "f": value, "g": 1 })))
+        .await
+        .is(201)
+        .has("/spec/g", json!(null))
+        .has("/spec/f/x", json!("1"));
 }
 
 async fn fields_below_what_is_kept_are_known(t: Trial) {
     let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true,
         "properties": { "known": object(json!({ "x": { "type": "integer" } })) } });
     let widgets = field(&t, schema).await;
-    let made = t.post(&widgets, widget(&t, "a", json!({ "f": { "known": { "x": 1, "y": 2 }, "other": { "y": 2 } } }))).await.is(201);
+    let made = t
+        .post(&widgets, widget(&t, "a", json!({ "f": { "known": { "x": 1, "y": 2 }, "other": { "y": 2 } } })))
+        .await
+        .is(201);
     made.has("/spec/f", json!({ "known": { "x": 1 }, "other": { "y": 2 } }));
     refuses(&t, &widgets, json!({ "known": { "x": "1" } }), "spec.f.known.x").await;
 }
@@ -229,7 +265,9 @@ async fn a_number_or_a_text(t: Trial) {
 }
 
 async fn sets_have_no_duplicates(t: Trial) {
-    let widgets = field(&t, json!({ "type": "array", "x-kubernetes-list-type": "set", "items": { "type": "string" } })).await;
+    let widgets =
+        field(&t, json!({ "type": "array", "x-kubernetes-list-type": "set", "items": { "type": "string" } }))
+            .await;
     takes(&t, &widgets, "a", json!(["x", "y"])).await;
     refuses(&t, &widgets, json!(["x", "x"]), "spec.f[1]").await;
 }
@@ -243,7 +281,9 @@ async fn maps_by_key_have_no_duplicates(t: Trial) {
 }
 
 async fn additional_properties_are_checked(t: Trial) {
-    let widgets = field(&t, json!({ "type": "object", "additionalProperties": { "type": "integer", "minimum": 1 } })).await;
+    let widgets =
+        field(&t, json!({ "type": "object", "additionalProperties": { "type": "integer", "minimum": 1 } }))
+            .await;
     takes(&t, &widgets, "a", json!({ "x": 1 })).await;
     refuses(&t, &widgets, json!({ "x": 0 }), "spec.f.x").await;
     refuses(&t, &widgets, json!({ "x": "1" }), "spec.f.x").await;
@@ -281,20 +321,29 @@ async fn updates_are_validated_too(t: Trial) {
     takes(&t, &widgets, "a", json!(1)).await;
     let path = format!("{widgets}/a");
     t.merge(&path, json!({ "spec": { "f": 4 } })).await.refused(422, "Invalid").names("spec.f");
-    t.json_patch(&path, json!([{ "op": "replace", "path": "/spec/f", "value": "x" }])).await.refused(422, "Invalid");
+    t.json_patch(&path, json!([{ "op": "replace", "path": "/spec/f", "value": "x" }]))
+        .await
+        .refused(422, "Invalid");
     t.apply_forced(&path, "one", widget(&t, "a", json!({ "f": 9 }))).await.refused(422, "Invalid");
 }
 
 async fn the_status_is_validated_too(t: Trial) {
-    let mut definition = super::objects::definition(&t, anything(), json!({ "subresources": { "status": {} } }));
+    let mut definition =
+        super::objects::definition(&t, anything(), json!({ "subresources": { "status": {} } }));
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"] =
         object(json!({ "ready": { "type": "boolean" }, "count": { "type": "integer", "default": 0 } }));
     super::objects::install(&t, definition).await;
     let widgets = super::objects::widgets(&t);
     t.post(&widgets, widget(&t, "a", json!({ "size": 1 }))).await.is(201);
     let status = format!("{widgets}/a/status");
-    t.merge(&status, json!({ "status": { "ready": "yes" } })).await.refused(422, "Invalid").names("status.ready");
-    t.merge(&status, json!({ "status": { "ready": true, "unknown": 1 } })).await.is(200).has("/status", json!({ "ready": true, "count": 0 }));
+    t.merge(&status, json!({ "status": { "ready": "yes" } }))
+        .await
+        .refused(422, "Invalid")
+        .names("status.ready");
+    t.merge(&status, json!({ "status": { "ready": true, "unknown": 1 } }))
+        .await
+        .is(200)
+        .has("/status", json!({ "ready": true, "count": 0 }));
 }
 
 async fn metadata_is_not_pruned_away(t: Trial) {
@@ -303,15 +352,26 @@ async fn metadata_is_not_pruned_away(t: Trial) {
     sent["metadata"]["labels"] = json!({ "x": "y" });
     sent["metadata"]["annotations"] = json!({ "x": "y" });
     sent["metadata"]["unknown"] = json!(1);
-    t.post(&widgets, sent).await.is(201).has("/metadata/labels/x", json!("y")).has("/metadata/unknown", json!(null));
+    t.post(&widgets, sent)
+        .await
+        .is(201)
+        .has("/metadata/labels/x", json!("y"))
+        .has("/metadata/unknown", json!(null));
 }
 
 async fn several_complaints_come_together(t: Trial) {
-    let spec = object(json!({ "a": { "type": "integer", "minimum": 1 }, "b": { "type": "string", "maxLength": 1 } }));
+    let spec = object(
+        json!({ "a": { "type": "integer", "minimum": 1 }, "b": { "type": "string", "maxLength": 1 } }),
+    );
     let widgets = define(&t, spec, json!({})).await;
     let mut sent = widget(&t, "a", json!({ "a": 0, "b": "xx" }));
     sent["metadata"]["labels"] = json!({ "a b": "" });
-    t.post(&widgets, sent).await.refused(422, "Invalid").names("spec.a").names("spec.b").names("metadata.labels");
+    t.post(&widgets, sent)
+        .await
+        .refused(422, "Invalid")
+        .names("spec.a")
+        .names("spec.b")
+        .names("metadata.labels");
 }
 
 async fn old_objects_are_defaulted_when_read(t: Trial) {

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::objects::{DEPLOYMENTS, anything, config_map, define, deployment, node, pod, runtime_class, widget};
+use super::objects::{
+    DEPLOYMENTS, anything, config_map, define, deployment, node, pod, runtime_class, widget,
+};
 use crate::conformance::case::{Case, cases};
 use crate::conformance::exemptions;
 use crate::conformance::trial::Trial;
@@ -35,10 +37,15 @@ pub fn cases() -> Vec<Case> {
 /// Headings and cells; nothing else of a table is for people.
 async fn rows(t: &Trial, path: &str) -> Value {
     let table = t.unrecorded().table(path).await.is(200).body;
-    let headings: Vec<Value> = table["columnDefinitions"].as_array().unwrap().iter()
-        .map(|heading| json!([heading["name"], heading["type"], heading["format"], heading["priority"]])).collect();
+    let headings: Vec<Value> = table["columnDefinitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|heading| json!([heading["name"], heading["type"], heading["format"], heading["priority"]]))
+        .collect();
     let headings = exemptions::restarts_as_text(headings);
-    let cells: Vec<Value> = table["rows"].as_array().unwrap().iter().map(|row| young(&row["cells"])).collect();
+    let cells: Vec<Value> =
+        table["rows"].as_array().unwrap().iter().map(|row| young(&row["cells"])).collect();
     let shown = exemptions::numbers_as_text(&headings, &cells);
     t.note(format!("rows of {path}"), json!({ "headings": headings, "cells": shown }));
     json!(cells)
@@ -92,7 +99,10 @@ async fn pods_that_end_in_rows(t: Trial) {
         quiet.merge(&format!("pods/{name}/status"), status).await.is(200);
     }
     quiet.post("pods", pod("evicted")).await.is(201);
-    quiet.merge("pods/evicted/status", json!({ "status": { "phase": "Failed", "reason": "Evicted" } })).await.is(200);
+    quiet
+        .merge("pods/evicted/status", json!({ "status": { "phase": "Failed", "reason": "Evicted" } }))
+        .await
+        .is(200);
     let found = rows(&t, "pods").await;
     let words: Vec<&Value> = found.as_array().unwrap().iter().map(|row| &row[2]).collect();
     assert_eq!(words, ["Completed", "Evicted", "Error", "Signal:9", "ImagePullBackOff"]);
@@ -121,7 +131,8 @@ async fn daemon_sets_in_rows(t: Trial) {
 async fn nodes_in_rows(t: Trial) {
     let quiet = t.unrecorded();
     let mut object = node(&t.id);
-    object["metadata"]["labels"] = json!({ "node-role.kubernetes.io/worker": "", "node-role.kubernetes.io/kata-oc": "" });
+    object["metadata"]["labels"] =
+        json!({ "node-role.kubernetes.io/worker": "", "node-role.kubernetes.io/kata-oc": "" });
     quiet.post("/api/v1/nodes", object).await.is(201);
     let path = format!("/api/v1/nodes?fieldSelector=metadata.name%3D{}", t.id);
     rows(&t, &path).await;
@@ -129,7 +140,10 @@ async fn nodes_in_rows(t: Trial) {
         "conditions": [{ "type": "Ready", "status": "True", "lastHeartbeatTime": "2020-01-01T00:00:00Z", "lastTransitionTime": "2020-01-01T00:00:00Z" }],
         "addresses": [{ "type": "InternalIP", "address": "10.0.0.9" }] } });
     quiet.merge(&format!("/api/v1/nodes/{}/status", t.id), status).await.is(200);
-    quiet.merge(&format!("/api/v1/nodes/{}", t.id), json!({ "spec": { "unschedulable": true } })).await.is(200);
+    quiet
+        .merge(&format!("/api/v1/nodes/{}", t.id), json!({ "spec": { "unschedulable": true } }))
+        .await
+        .is(200);
     assert_eq!(rows(&t, &path).await[0][1], "Ready,SchedulingDisabled");
 }
 
@@ -140,7 +154,9 @@ async fn namespaces_in_rows(t: Trial) {
 
 async fn runtime_classes_in_rows(t: Trial) {
     t.unrecorded().post("/apis/node.k8s.io/v1/runtimeclasses", runtime_class(&t.id, "kata")).await.is(201);
-    let found = rows(&t, &format!("/apis/node.k8s.io/v1/runtimeclasses?fieldSelector=metadata.name%3D{}", t.id)).await;
+    let found =
+        rows(&t, &format!("/apis/node.k8s.io/v1/runtimeclasses?fieldSelector=metadata.name%3D{}", t.id))
+            .await;
     assert_eq!(found[0][1], "kata");
 }
 
@@ -149,7 +165,8 @@ async fn definitions_in_rows(t: Trial) {
     let path = super::objects::definition_path(&t);
     let table = t.unrecorded().table(&path).await.is(200).body;
     assert_eq!(table["rows"][0]["cells"][0], format!("widgets.{}", super::objects::group(&t)));
-    let headings: Vec<&Value> = table["columnDefinitions"].as_array().unwrap().iter().map(|h| &h["name"]).collect();
+    let headings: Vec<&Value> =
+        table["columnDefinitions"].as_array().unwrap().iter().map(|h| &h["name"]).collect();
     t.note("headings", json!(headings));
 }
 
@@ -180,13 +197,25 @@ async fn custom_columns_are_shown(t: Trial) {
     let quiet = t.unrecorded();
     quiet.post(&widgets, widget(&t, "a", json!({ "size": 3, "colour": "red" }))).await.is(201);
     let conditions = json!([{ "type": "Other", "status": "False" }, { "type": "Ready", "status": "True" }]);
-    quiet.merge(&format!("{widgets}/a/status"), json!({ "status": { "conditions": conditions } })).await.is(200);
+    quiet
+        .merge(&format!("{widgets}/a/status"), json!({ "status": { "conditions": conditions } }))
+        .await
+        .is(200);
     assert_eq!(rows(&t, &widgets).await[0], json!(["a", 3, "True", "red", "young"]));
 }
 
 async fn custom_columns_of_all_types(t: Trial) {
-    let column = |name: &str, kind: &str| json!({ "name": name, "type": kind, "jsonPath": format!(".spec.{name}") });
-    let list = json!([column("i", "integer"), column("n", "number"), column("b", "boolean"), column("s", "string"), column("d", "date"), column("l", "string"), column("o", "string")]);
+    let column =
+        |name: &str, kind: &str| json!({ "name": name, "type": kind, "jsonPath": format!(".spec.{name}") });
+    let list = json!([
+        column("i", "integer"),
+        column("n", "number"),
+        column("b", "boolean"),
+        column("s", "string"),
+        column("d", "date"),
+        column("l", "string"),
+        column("o", "string")
+    ]);
     let widgets = define(&t, anything(), columns(list)).await;
     let spec = json!({ "i": 7, "n": 1.5, "b": true, "s": "x", "d": "2001-01-01T00:00:00Z", "l": ["x", "y"], "o": { "k": 1 } });
     t.unrecorded().post(&widgets, widget(&t, "a", spec)).await.is(201);
@@ -195,8 +224,13 @@ async fn custom_columns_of_all_types(t: Trial) {
 
 async fn custom_columns_that_lead_nowhere(t: Trial) {
     let column = |name: &str, kind: &str, path: &str| json!({ "name": name, "type": kind, "jsonPath": path });
-    let list = json!([column("a", "integer", ".spec.missing"), column("b", "date", ".spec.missing"),
-        column("c", "string", ".spec.list[5]"), column("d", "integer", ".spec.text"), column("e", "string", ".spec.list[0].x")]);
+    let list = json!([
+        column("a", "integer", ".spec.missing"),
+        column("b", "date", ".spec.missing"),
+        column("c", "string", ".spec.list[5]"),
+        column("d", "integer", ".spec.text"),
+        column("e", "string", ".spec.list[0].x")
+    ]);
     let widgets = define(&t, anything(), columns(list)).await;
     let spec = json!({ "text": "no number", "list": [{ "x": "1" }, { "x": "2" }] });
     t.unrecorded().post(&widgets, widget(&t, "a", spec)).await.is(201);
@@ -214,7 +248,9 @@ async fn no_object_is_no_row(t: Trial) {
 
 async fn rows_carry_metadata_unless_told_otherwise(t: Trial) {
     t.unrecorded().post("configmaps", config_map("a", json!({ "k": "v" }))).await.is(201);
-    for (include, kind) in [("None", Value::Null), ("Metadata", json!("PartialObjectMetadata")), ("Object", json!("ConfigMap"))] {
+    for (include, kind) in
+        [("None", Value::Null), ("Metadata", json!("PartialObjectMetadata")), ("Object", json!("ConfigMap"))]
+    {
         let table = t.unrecorded().table(&format!("configmaps/a?includeObject={include}")).await.is(200).body;
         assert_eq!(table["rows"][0]["object"]["kind"], kind);
         t.note(include, table["rows"][0]["object"].clone());

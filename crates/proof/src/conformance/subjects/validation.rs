@@ -127,7 +127,8 @@ async fn an_owner_is_named_completely(t: Trial) {
 }
 
 async fn an_object_has_one_controller(t: Trial) {
-    let owner = |uid: &str| json!({ "apiVersion": "v1", "kind": "Pod", "name": uid, "uid": uid, "controller": true });
+    let owner =
+        |uid: &str| json!({ "apiVersion": "v1", "kind": "Pod", "name": uid, "uid": uid, "controller": true });
     let answer = t.post("configmaps", owned(json!([owner("x"), owner("y")]))).await;
     answer.refused(422, "Invalid").names("metadata.ownerReferences");
 }
@@ -203,7 +204,10 @@ async fn an_unknown_field_is_dropped(t: Trial) {
 
 async fn an_update_is_validated_too(t: Trial) {
     t.post("configmaps", config_map("a", json!({ "k": "v" }))).await.is(201);
-    t.put("configmaps/a", config_map("a", json!({ "a b": "v" }))).await.refused(422, "Invalid").names("data[a b]");
+    t.put("configmaps/a", config_map("a", json!({ "a b": "v" })))
+        .await
+        .refused(422, "Invalid")
+        .names("data[a b]");
     let patch = json!({ "metadata": { "labels": { "a b": "c" } } });
     t.merge("configmaps/a", patch).await.refused(422, "Invalid").names("metadata.labels");
 }

@@ -37,7 +37,8 @@ pub fn cases() -> Vec<Case> {
 
 async fn changes_are_told_in_order(t: Trial) {
     let from = t.unrecorded().get("configmaps").await.version();
-    let mut watch = t.watch(&format!("configmaps?fieldSelector=metadata.name%3Da&resourceVersion={from}")).await;
+    let mut watch =
+        t.watch(&format!("configmaps?fieldSelector=metadata.name%3Da&resourceVersion={from}")).await;
     let quiet = t.unrecorded();
     quiet.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
     quiet.merge("configmaps/a", json!({ "data": { "k": "2" } })).await.is(200);
@@ -86,7 +87,9 @@ async fn a_watch_from_a_list_misses_nothing(t: Trial) {
 async fn a_deletion_carries_the_last_state(t: Trial) {
     let quiet = t.unrecorded();
     let made = quiet.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
-    let mut watch = t.watch(&format!("configmaps?fieldSelector=metadata.name%3Da&resourceVersion={}", made.version())).await;
+    let mut watch = t
+        .watch(&format!("configmaps?fieldSelector=metadata.name%3Da&resourceVersion={}", made.version()))
+        .await;
     quiet.delete("configmaps/a").await.is(200);
     let event = watch.event().await;
     assert_eq!(event["object"]["data"]["k"], "1");
@@ -98,7 +101,9 @@ async fn a_finalizer_shows_before_the_end(t: Trial) {
     let mut object = config_map("a", json!({ "k": "1" }));
     object["metadata"]["finalizers"] = json!(["example.com/wait"]);
     let made = quiet.post("configmaps", object).await.is(201);
-    let mut watch = t.watch(&format!("configmaps?fieldSelector=metadata.name%3Da&resourceVersion={}", made.version())).await;
+    let mut watch = t
+        .watch(&format!("configmaps?fieldSelector=metadata.name%3Da&resourceVersion={}", made.version()))
+        .await;
     quiet.delete("configmaps/a").await.is(200);
     quiet.merge("configmaps/a", json!({ "metadata": { "finalizers": null } })).await.is(200);
     assert_eq!(watch.events(2).await, ["MODIFIED a", "DELETED a"]);
@@ -107,7 +112,8 @@ async fn a_finalizer_shows_before_the_end(t: Trial) {
 async fn a_label_brings_objects_in_and_out(t: Trial) {
     let quiet = t.unrecorded();
     let made = quiet.post("configmaps", labelled("a", json!({ "w": "no" }))).await.is(201);
-    let mut watch = t.watch(&format!("configmaps?labelSelector=w%3Dyes&resourceVersion={}", made.version())).await;
+    let mut watch =
+        t.watch(&format!("configmaps?labelSelector=w%3Dyes&resourceVersion={}", made.version())).await;
     let label = |value: Value| json!({ "metadata": { "labels": { "w": value } } });
     quiet.merge("configmaps/a", label(json!("yes"))).await.is(200);
     quiet.merge("configmaps/a", json!({ "data": { "k": "1" } })).await.is(200);
@@ -122,7 +128,9 @@ async fn a_label_brings_objects_in_and_out(t: Trial) {
 async fn a_field_brings_objects_in_and_out(t: Trial) {
     let quiet = t.unrecorded();
     let made = quiet.post("pods", pod("a")).await.is(201);
-    let mut watch = t.watch(&format!("pods?fieldSelector=status.phase%3DRunning&resourceVersion={}", made.version())).await;
+    let mut watch = t
+        .watch(&format!("pods?fieldSelector=status.phase%3DRunning&resourceVersion={}", made.version()))
+        .await;
     for phase in ["Running", "Failed"] {
         quiet.merge("pods/a/status", json!({ "status": { "phase": phase } })).await.is(200);
     }
@@ -137,7 +145,9 @@ async fn one_object_is_not_watched_at_its_own_path(t: Trial) {
 async fn one_object_is_watched_below_the_prefix(t: Trial) {
     let quiet = t.unrecorded();
     let made = quiet.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
-    let mut watch = t.watch(&format!("/api/v1/watch/namespaces/{}/configmaps/a?resourceVersion={}", t.id, made.version())).await;
+    let mut watch = t
+        .watch(&format!("/api/v1/watch/namespaces/{}/configmaps/a?resourceVersion={}", t.id, made.version()))
+        .await;
     quiet.post("configmaps", config_map("b", json!({ "k": "1" }))).await.is(201);
     quiet.delete("configmaps/a").await.is(200);
     assert_eq!(watch.events(1).await, ["DELETED a"]);
@@ -199,7 +209,11 @@ async fn a_watch_ends_when_its_time_is_over(t: Trial) {
 
 async fn the_watch_prefix_still_works(t: Trial) {
     let made = t.unrecorded().post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
-    let path = format!("/api/v1/watch/namespaces/{}/configmaps?fieldSelector=metadata.name%3Da&resourceVersion={}", t.id, made.version());
+    let path = format!(
+        "/api/v1/watch/namespaces/{}/configmaps?fieldSelector=metadata.name%3Da&resourceVersion={}",
+        t.id,
+        made.version()
+    );
     let mut watch = t.watch(&path).await;
     t.unrecorded().delete("configmaps/a").await.is(200);
     assert_eq!(watch.events(1).await, ["DELETED a"]);
@@ -230,7 +244,9 @@ async fn an_unknown_resource_is_not_watched(t: Trial) {
 async fn a_write_that_changes_nothing_is_not_told(t: Trial) {
     let quiet = t.unrecorded();
     let made = quiet.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
-    let mut watch = t.watch(&format!("configmaps?fieldSelector=metadata.name%3Da&resourceVersion={}", made.version())).await;
+    let mut watch = t
+        .watch(&format!("configmaps?fieldSelector=metadata.name%3Da&resourceVersion={}", made.version()))
+        .await;
     quiet.merge("configmaps/a", json!({ "data": { "k": "1" } })).await.is(200);
     quiet.put("configmaps/a", made.body).await.is(200);
     quiet.merge("configmaps/a", json!({ "data": { "k": "2" } })).await.is(200);
@@ -251,6 +267,7 @@ async fn a_version_too_old_is_gone(t: Trial) {
     t.side.compact().await;
     let mut watch = t.watch(&format!("{widgets}?resourceVersion=1&timeoutSeconds=5")).await;
     let events = watch.rest().await;
-    let told = events.first().map_or(u64::from(watch.code), |event| event["object"]["code"].as_u64().unwrap());
+    let told =
+        events.first().map_or(u64::from(watch.code), |event| event["object"]["code"].as_u64().unwrap());
     assert_eq!(told, 410, "{events:?}");
 }
