@@ -192,7 +192,7 @@ impl Reconciler {
                 .map_err(|_| format!("no answer within {} s", READ_TIMEOUT.as_secs()))?
                 .map_err(|error| words(&error))?
             {
-                self.cache.rendered(name, rendered.spec.extensions.unwrap_or_default().into_iter().collect());
+                self.cache.rendered(name, &rendered);
             }
         }
         Ok(())

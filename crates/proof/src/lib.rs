@@ -6,6 +6,7 @@
 //! - [`conformance`]: the embedded server answers as a real kube-apiserver does.
 //! - [`crash`]: the operator dies after every write.
 //! - [`faults`]: random trouble by the thousand.
+//! - [`takeover`]: what the Go operator left is gone on with.
 //! - [`simulation`]: the operator and a cluster in simulated time, for the proofs that need thousands of runs.
 //! - [`control_plane`]: a real etcd, kube-apiserver and kube-controller-manager, for the proofs that need one.
 //! - [`explore`]: every interleaving of a small world.
@@ -26,6 +27,7 @@ mod parallel;
 pub mod rights;
 pub mod simulation;
 pub mod stories;
+pub mod takeover;
 
 /// The folder of the source tree.
 fn root() -> std::path::PathBuf {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use osc_proof::{conformance, crash, explore, faults, stories};
+use osc_proof::{conformance, crash, explore, faults, stories, takeover};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -28,6 +28,8 @@ enum Proof {
     Faults(faults::Arguments),
     /// Tells every story on real control planes and holds what the operator did against what it may do.
     Rbac,
+    /// Takes over installations of the Go operator: no machine config and no pool changes, no node reboots.
+    Takeover(takeover::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Proof::Crash(arguments) => crash::run(&arguments),
         Proof::Faults(arguments) => faults::run(&arguments),
         Proof::Rbac => rbac(),
+        Proof::Takeover(arguments) => takeover::run(&arguments),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

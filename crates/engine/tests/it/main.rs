@@ -30,4 +30,6 @@ mod selection;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod takeover;
+#[cfg(test)]
 mod world;

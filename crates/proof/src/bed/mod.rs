@@ -36,11 +36,11 @@ pub const OPERATOR: &str = names::OPERATOR_NAME;
 /// How long anything may take, in real time. Generous: the machine may be busy with other stories.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How long the simulated Machine Config Operator takes to render machine configs after a change, and to notice one.
-/// The few milliseconds between two writes are seconds of simulated time; as in a real cluster, they shall be too short
-/// for what is in between to be rolled out.
-const RENDER: Duration = Duration::from_mins(2);
-const SYNC_DELAY: Duration = Duration::from_secs(20);
+/// How long, in real time, the simulated Machine Config Operator takes to render machine configs after a change, and to
+/// notice one. The operator takes real time between two writes, too; as in a real cluster, that shall be too short for
+/// what is in between to be rolled out.
+const RENDER: Duration = Duration::from_millis(400);
+const SYNC_DELAY: Duration = Duration::from_millis(70);
 
 /// Kinds of `deploy/` that are left out: the monitoring stack's definitions are not installed on these clusters, and the
 /// operator's pod is a task here.
@@ -77,6 +77,33 @@ pub fn manifests() -> Vec<Value> {
     serde_saphyr::from_multiple(&text).unwrap()
 }
 
+/// Applies `deploy/osc.yaml`, as `kubectl apply` does, but for these kinds. As there, an object whose namespace does
+/// not exist keeps nothing else from being applied; such objects are told.
+pub async fn apply_manifests(client: &Client, left_out: &[&str]) -> Vec<String> {
+    let mut homeless = Vec::new();
+    for object in manifests() {
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        let types = object.types.clone().unwrap();
+        if LEFT_OUT.contains(&types.kind.as_str()) || left_out.contains(&types.kind.as_str()) {
+            continue;
+        }
+        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).unwrap());
+        let api: Api<DynamicObject> = match &object.metadata.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
+        let name = object.name_any();
+        match api.patch(&name, &PatchParams::apply("kubectl").force(), &Patch::Apply(&object)).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.message.starts_with("namespaces ") => {
+                homeless.push(format!("{} {name}: {}", types.kind, status.message));
+            }
+            Err(error) => panic!("cannot apply {} {name}: {error}", types.kind),
+        }
+    }
+    homeless
+}
+
 /// The operator's settings as its Deployment has them, but for addresses and images.
 pub fn options() -> Options {
     Options {
@@ -92,7 +119,8 @@ impl Bed {
     pub async fn bare(on: On, topology: &Topology) -> Self {
         let (server, clock) = Server::start(on, topology).await;
         let cancel = CancellationToken::new();
-        let timing = Timing { render: RENDER, sync_delay: SYNC_DELAY, ..Timing::default() };
+        let (render, sync_delay) = (RENDER.mul_f64(on.speed()), SYNC_DELAY.mul_f64(on.speed()));
+        let timing = Timing { render, sync_delay, ..Timing::default() };
         let options = SimOptions { clock: clock.clone(), timing, ..SimOptions::default() };
         let handle = tokio::spawn(sim::run(server.client("osc-simulation"), options, cancel.clone()));
         let client = server.client("test");
@@ -100,32 +128,9 @@ impl Bed {
         Self { server, client, clock, simulation, operators: Vec::new() }
     }
 
-    /// Applies `deploy/osc.yaml`, as `kubectl apply` does, but for these kinds. As there, an object whose namespace does
-    /// not exist keeps nothing else from being applied; such objects are told.
+    /// Applies `deploy/osc.yaml` but for these kinds: see [`apply_manifests`].
     pub async fn install_without(&self, left_out: &[&str]) -> Vec<String> {
-        let client = self.server.client("kubectl");
-        let mut homeless = Vec::new();
-        for object in manifests() {
-            let object: DynamicObject = serde_json::from_value(object).unwrap();
-            let types = object.types.clone().unwrap();
-            if LEFT_OUT.contains(&types.kind.as_str()) || left_out.contains(&types.kind.as_str()) {
-                continue;
-            }
-            let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).unwrap());
-            let api: Api<DynamicObject> = match &object.metadata.namespace {
-                Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-                None => Api::all_with(client.clone(), &resource),
-            };
-            let name = object.name_any();
-            match api.patch(&name, &PatchParams::apply("kubectl").force(), &Patch::Apply(&object)).await {
-                Ok(_) => {}
-                Err(kube::Error::Api(status)) if status.message.starts_with("namespaces ") => {
-                    homeless.push(format!("{} {name}: {}", types.kind, status.message));
-                }
-                Err(error) => panic!("cannot apply {} {name}: {error}", types.kind),
-            }
-        }
-        homeless
+        apply_manifests(&self.server.client("kubectl"), left_out).await
     }
 
     /// Applies all of `deploy/osc.yaml` that these clusters know, and waits until KataConfigs are served: a moment after

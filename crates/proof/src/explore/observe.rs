@@ -69,7 +69,11 @@ pub fn observe(scope: &Scope, store: &Store, cluster: &Cluster) -> Observed {
         rendered: Rendered::all()
             .map(|rendered| {
                 let extension = rendered.has_kata().then(|| names::EXTENSION_PRODUCT.to_owned());
-                (rendered_name(scope, rendered), extension.into_iter().collect())
+                let content = osc_engine::Rendered {
+                    extensions: extension.into_iter().collect(),
+                    ..Default::default()
+                };
+                (rendered_name(scope, rendered), content)
             })
             .collect(),
         pods: match cluster.pods {

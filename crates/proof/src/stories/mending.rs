@@ -3,7 +3,8 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use osc_api::openshift::MachineConfig;
 use osc_api::{KataConfig, names};
 use serde_json::json;
 
@@ -15,7 +16,24 @@ pub fn stories() -> Vec<Story> {
         story!(what_somebody_changes_is_put_right, workers(1)),
         story!(the_dashboard_is_copied_kept_up_to_date_and_removed, workers(1)),
         story!(log_level_and_selection_change_and_all_is_removed, workers(2)),
+        story!(a_layered_image_of_another_operator_goes_with_the_kata_config, workers(1)),
     ]
+}
+
+async fn a_layered_image_of_another_operator_goes_with_the_kata_config(bed: &mut Bed) {
+    bed.create(NAME, json!({})).await;
+    bed.installed(NAME).await;
+    let labels = json!({names::MACHINE_CONFIG_ROLE: "nobody", names::APP_LABEL: NAME});
+    let config = json!({
+        "metadata": {"name": names::IMAGE_MACHINE_CONFIG, "labels": labels},
+        "spec": {"osImageURL": "quay.io/test/os:2"},
+    });
+    let configs: Api<MachineConfig> = Api::all(bed.client.clone());
+    configs.create(&PostParams::default(), &serde_json::from_value(config).unwrap()).await.unwrap();
+    bed.delete(NAME).await;
+    bed.gone(NAME).await;
+    assert!(configs.get_opt(names::IMAGE_MACHINE_CONFIG).await.unwrap().is_none());
+    bed.assert_reboots(&[("worker-0", 2)]).await;
 }
 
 async fn what_somebody_changes_is_put_right(bed: &mut Bed) {
