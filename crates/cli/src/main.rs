@@ -2,7 +2,9 @@
 
 mod demo;
 mod kubeconfig;
+mod preflight;
 mod simulate;
+mod snapshot;
 mod status;
 mod table;
 mod view;
@@ -28,6 +30,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Run the simulated controllers (pools, nodes, DaemonSets, pods) against any API server.
     Simulate(simulate::Arguments),
+    /// Check what stands in the way of installing or removing Kata. Exits with 0 if nothing does, 2 if something does.
+    Preflight(preflight::Arguments),
+    /// Write down what a plan needs to know about a cluster: names and numbers, no secrets. Reads only.
+    Snapshot(snapshot::Arguments),
     /// Show how far Kata is on a cluster. Exits with 0 if settled, 2 if in progress, 3 if somebody should look.
     Status(status::Arguments),
     /// Print a completion script for a shell.
@@ -73,7 +79,9 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Preflight(arguments) => preflight::run(arguments).await,
         Command::Simulate(arguments) => simulate::run(arguments).await,
+        Command::Snapshot(arguments) => snapshot::run(arguments).await,
         Command::Status(arguments) => status::run(arguments).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "osc", &mut std::io::stdout());
