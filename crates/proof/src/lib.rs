@@ -9,3 +9,4 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 pub mod control_plane;
+pub mod simulation;
