@@ -2,6 +2,7 @@
 
 mod demo;
 mod kubeconfig;
+mod plan;
 mod preflight;
 mod simulate;
 mod snapshot;
@@ -30,6 +31,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Run the simulated controllers (pools, nodes, DaemonSets, pods) against any API server.
     Simulate(simulate::Arguments),
+    /// Tell what applying or deleting a KataConfig would do: which nodes reboot, when, what stands in the way. Changes
+    /// nothing. Exits with 0 if it would get done, 2 if not.
+    Plan(plan::Arguments),
     /// Check what stands in the way of installing or removing Kata. Exits with 0 if nothing does, 2 if something does.
     Preflight(preflight::Arguments),
     /// Write down what a plan needs to know about a cluster: names and numbers, no secrets. Reads only.
@@ -79,6 +83,7 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Plan(arguments) => plan::run(arguments).await,
         Command::Preflight(arguments) => preflight::run(arguments).await,
         Command::Simulate(arguments) => simulate::run(arguments).await,
         Command::Snapshot(arguments) => snapshot::run(arguments).await,

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::finding::Finding;
 use super::situation::{Intent, Situation, full_name};
+use crate::snapshot::Snapshot;
 
 const VMI: &str = "VirtualMachineInstance";
 
@@ -126,58 +127,94 @@ pub fn bare_pods(situation: &Situation<'_>) -> Vec<Finding> {
     ]
 }
 
-/// Virtual machines of OpenShift Virtualization that cannot move to another node.
-pub fn virtual_machines(situation: &Situation<'_>) -> Vec<Finding> {
-    let single = situation.observed.nodes.iter().filter(|node| node.is_worker()).count() <= 1;
-    let machines = situation.snapshot.of(VMI).filter_map(|machine| {
-        let node = machine["status"]["nodeName"].as_str().filter(|node| situation.affected.contains(node))?;
-        of_virtual_machine(machine, node, single)
-    });
-    machines.collect()
+/// A virtual machine of OpenShift Virtualization that cannot move to another node.
+struct Immovable<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    node: &'a str,
+    strategy: &'a str,
+    obstacle: String,
 }
 
-fn of_virtual_machine(machine: &Value, node: &str, single: bool) -> Option<Finding> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (namespace, name) = (text(&machine["metadata"]["namespace"]), text(&machine["metadata"]["name"]));
-    let condition = machine["status"]["conditions"].as_array().into_iter().flatten();
-    let migratable = condition.into_iter().find(|condition| condition["type"] == "LiveMigratable");
-    let refusal = migratable.filter(|condition| condition["status"] == "False").map(|condition| {
-        let message = text(&condition["message"]);
-        if message.is_empty() { text(&condition["reason"]) } else { message }
-    });
-    let alone = || single.then(|| "there is no other node to move to".to_owned());
-    let obstacle = refusal.or_else(alone)?;
-    let place = format!("{VMI} {namespace}/{name} on {node}");
-    // OpenShift Virtualization moves machines unless it is told otherwise, on one node none.
-    let default = if single { "None" } else { "LiveMigrate" };
-    let strategy = machine["spec"]["evictionStrategy"].as_str().unwrap_or(default);
-    let stop = format!("virtctl stop -n {namespace} {name}");
-    Some(match strategy {
-        "LiveMigrate" => Finding::blocks(
-            "VirtualMachineNotMigratable",
-            format!("virtual machine {namespace}/{name} cannot be moved to another node"),
-        )
-        .at(place)
-        .why(format!("Its node is drained before it reboots, and the drain waits for it without end: {obstacle}"))
-        .remedy("Make it able to migrate (shared storage, no host devices), or stop it for the time of the rollout.")
-        .command(stop),
-        "External" => Finding::warns(
-            "VirtualMachineMovedByOthers",
-            format!("virtual machine {namespace}/{name} waits for somebody else to move it"),
-        )
-        .at(place)
-        .why(format!("Its evictionStrategy is External, and it cannot migrate by itself: {obstacle}"))
-        .remedy("Make sure that who is in charge of it takes it away.")
-        .command(stop),
-        _ => Finding::warns(
-            "VirtualMachineStops",
-            format!("virtual machine {namespace}/{name} will be shut down"),
-        )
-        .at(place)
-        .why(format!("Its evictionStrategy is {strategy}, and it cannot migrate: {obstacle}"))
-        .remedy("Stop it yourself at a time that suits those who use it.")
-        .command(stop),
-    })
+impl<'a> Immovable<'a> {
+    /// Reads it; `None` if it can move, or is on no node. `alone`: there is no other node.
+    fn read(machine: &'a Value, alone: bool) -> Option<Self> {
+        let text = |value: &'a Value| value.as_str().unwrap_or_default();
+        let status = &machine["status"];
+        let node = status["nodeName"].as_str()?;
+        if matches!(status["phase"].as_str(), Some("Succeeded" | "Failed")) {
+            return None;
+        }
+        let mut conditions = status["conditions"].as_array().into_iter().flatten();
+        let refused = conditions.find(|found| found["type"] == "LiveMigratable" && found["status"] == "False");
+        let told = |found: &'a Value| {
+            let message = text(&found["message"]);
+            if message.is_empty() { text(&found["reason"]).to_owned() } else { message.to_owned() }
+        };
+        let nowhere = || alone.then(|| "there is no other node to move to".to_owned());
+        // Machines move unless they say otherwise; on a cluster of one node they do not.
+        let default = if alone { "None" } else { "LiveMigrate" };
+        Some(Self {
+            namespace: text(&machine["metadata"]["namespace"]),
+            name: text(&machine["metadata"]["name"]),
+            node,
+            strategy: machine["spec"]["evictionStrategy"].as_str().unwrap_or(default),
+            obstacle: refused.map(told).or_else(nowhere)?,
+        })
+    }
+
+    fn all(snapshot: &'a Snapshot) -> Vec<Self> {
+        let role = osc_api::names::WORKER_NODE_ROLE;
+        let workers = snapshot.nodes.iter().filter(|node| {
+            node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(role))
+        });
+        let alone = workers.count() <= 1;
+        snapshot.of(VMI).filter_map(|machine| Self::read(machine, alone)).collect()
+    }
+
+    fn finding(&self) -> Finding {
+        let full_name = format!("{}/{}", self.namespace, self.name);
+        let obstacle = &self.obstacle;
+        let finding = match self.strategy {
+            "LiveMigrate" => Finding::blocks(
+                "VirtualMachineNotMigratable",
+                format!("virtual machine {full_name} cannot be moved to another node"),
+            )
+            .why(format!("Its node is drained before it reboots, and the drain waits for it without end: {obstacle}"))
+            .remedy("Make it able to migrate (shared storage, no host devices), or stop it for the time of the rollout."),
+            "External" => Finding::warns(
+                "VirtualMachineMovedByOthers",
+                format!("virtual machine {full_name} waits for somebody else to move it"),
+            )
+            .why(format!("Its evictionStrategy is External, and it cannot migrate by itself: {obstacle}"))
+            .remedy("Make sure that who is in charge of it takes it away."),
+            strategy => {
+                Finding::warns("VirtualMachineStops", format!("virtual machine {full_name} will be shut down"))
+                    .why(format!("Its evictionStrategy is {strategy}, and it cannot migrate: {obstacle}"))
+                    .remedy("Stop it yourself at a time that suits those who use it.")
+            }
+        };
+        finding
+            .at(format!("{VMI} {full_name} on {}", self.node))
+            .command(format!("virtctl stop -n {} {}", self.namespace, self.name))
+    }
+}
+
+/// Virtual machines that cannot move.
+pub fn virtual_machines(situation: &Situation<'_>) -> Vec<Finding> {
+    let machines = Immovable::all(situation.snapshot).into_iter();
+    machines.filter(|machine| situation.affected.contains(machine.node)).map(|machine| machine.finding()).collect()
+}
+
+/// Nodes whose drain a virtual machine holds up for good, with the reason.
+pub fn held_nodes(snapshot: &Snapshot) -> Vec<(String, String)> {
+    let machines = Immovable::all(snapshot).into_iter().filter(|machine| machine.strategy == "LiveMigrate");
+    machines
+        .map(|machine| {
+            let why = format!("virtual machine {}/{} cannot be moved", machine.namespace, machine.name);
+            (machine.node.to_owned(), why)
+        })
+        .collect()
 }
 
 /// Pods that use Kata, which hold up its removal.

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use kinds::{KINDS, Kind};
+use kinds::KINDS;
 
 pub use cluster::Right;
 pub use verb::{Arguments, Source, run};
@@ -171,6 +171,7 @@ fn without_unused(objects: Vec<Value>) -> Vec<Value> {
 
 #[cfg(test)]
 pub mod tests {
+    use super::kinds::Kind;
     use super::*;
     use osc_devcluster::sim::topology::Topology;
     use serde_json::json;

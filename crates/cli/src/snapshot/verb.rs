@@ -1,5 +1,6 @@
 //! `osc snapshot`, and where the other verbs take a snapshot from.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -58,7 +59,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     match &arguments.output {
         Some(path) => anstream::eprintln!("{}", files::write(&snapshot, path)?),
-        None => print!("{}", files::text(&snapshot, false)?),
+        None => std::io::stdout().write_all(files::text(&snapshot, false)?.as_bytes())?,
     }
     Ok(ExitCode::SUCCESS)
 }

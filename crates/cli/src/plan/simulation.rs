@@ -1,0 +1,356 @@
+//! The real operator on the embedded cluster, in simulated time: an hour passes as fast as it can be computed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use futures::{Stream, StreamExt};
+use jiff::{SignedDuration, Timestamp};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostParams, TypeMeta};
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use osc_api::openshift::MachineConfigPool;
+use osc_api::{KataConfig, names};
+use osc_devcluster::sim::{Timing, annotations};
+use osc_devcluster::{Clock, Cluster, ClusterConfig, Contents};
+use osc_engine::NodeView;
+use osc_operator::Options;
+use osc_operator::cache::{project, wire};
+use osc_operator::metrics::Metrics;
+use osc_operator::options::BindAddress;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::world;
+use crate::preflight::Intent;
+use crate::snapshot::Snapshot;
+use crate::snapshot::kinds::KINDS;
+
+/// So long without anything new is rest: longer than every deadline of the operator and of the Machine Config Operator.
+const QUIET: Duration = Duration::from_hours(2);
+
+/// Nobody waits longer than this.
+const LIMIT: Duration = Duration::from_hours(24 * 60);
+
+/// What a drain takes where nothing holds it up; a part of the pace.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// What is asked for, and how fast nodes are.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Apply or delete.
+    pub intent: Intent,
+    /// The name of the KataConfig.
+    pub name: String,
+    /// Everything that is there.
+    pub objects: Vec<Value>,
+    /// The time at the beginning.
+    pub origin: Timestamp,
+    /// How long a node takes.
+    pub pace: Duration,
+    /// The extension, where the operator would look at its own host.
+    pub extension: Option<String>,
+    /// The image of kata-monitor.
+    pub monitor_image: String,
+}
+
+impl Question {
+    /// What comes of this intent on that cluster.
+    pub fn new(snapshot: &Snapshot, intent: &Intent, name: &str, pace: Duration) -> Self {
+        Self {
+            intent: intent.clone(),
+            name: name.to_owned(),
+            objects: world::objects(snapshot),
+            origin: snapshot.info.taken.unwrap_or(Timestamp::UNIX_EPOCH),
+            pace,
+            extension: world::extension(snapshot),
+            monitor_image: world::monitor_image(snapshot),
+        }
+    }
+
+    /// The same without what stands in the way.
+    pub fn relieved(&self) -> Self {
+        Self { objects: world::relieved(self.objects.clone()), ..self.clone() }
+    }
+}
+
+/// One node being changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its name.
+    pub node: String,
+    /// When its drain began.
+    pub begin: SignedDuration,
+    /// When it took pods again; never, if it got stuck.
+    pub end: Option<SignedDuration>,
+    /// How often it rebooted.
+    pub reboots: u32,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The nodes that were changed, in the order in which that began.
+    pub changes: Vec<Change>,
+    /// All objects that matter before, and after.
+    pub before: Vec<Value>,
+    /// After.
+    pub after: Vec<Value>,
+    /// The KataConfig at the end, if there is one.
+    pub kata_config: Option<KataConfig>,
+    /// Whether everything is as it was asked for.
+    pub finished: bool,
+}
+
+/// Runs it, in a thread of its own: its clock stands still while it thinks.
+pub fn run(question: Question) -> anyhow::Result<Outcome> {
+    let thread = std::thread::Builder::new().name("osc-plan".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        runtime.block_on(Box::pin(play(question)))
+    });
+    let thread = thread.context("cannot start the simulation")?;
+    thread.join().map_err(|_| anyhow!("the simulation failed; please report this with a snapshot (osc snapshot)"))?
+}
+
+/// The operator's time is the cluster's.
+struct SimulatedTime(Clock);
+
+impl osc_operator::Clock for SimulatedTime {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn real_duration(&self, duration: SignedDuration) -> Duration {
+        duration.try_into().unwrap_or_default()
+    }
+}
+
+async fn play(question: Question) -> anyhow::Result<Outcome> {
+    let timing = Timing {
+        drain: DRAIN.min(question.pace / 2),
+        reboot: question.pace.saturating_sub(DRAIN.min(question.pace / 2)),
+        reboot_spread: 0.0,
+        ..Timing::default()
+    };
+    let config = ClusterConfig {
+        contents: Contents::Objects(question.objects),
+        listen: None,
+        origin: Some(question.origin),
+        timing,
+        ..ClusterConfig::default()
+    };
+    let cluster = Cluster::start(config).await.context("cannot simulate this cluster")?;
+    let client = cluster.server().client_named("osc-plan")?;
+    let before = inventory(&client).await?;
+    let cancel = CancellationToken::new();
+    let options = Options {
+        metrics_bind_address: BindAddress(None),
+        monitor_image: Some(question.monitor_image),
+        extension: question.extension,
+        ..Options::default()
+    };
+    let operator = cluster.server().client_named("osc-operator")?;
+    let clock = Arc::new(SimulatedTime(cluster.clock()));
+    let operator = tokio::spawn(osc_operator::run(operator, options, clock, Metrics::default(), cancel.clone()));
+    let mut record = Record::new(cluster.clock(), question.origin);
+    ask(&client, &question.intent, &question.name).await?;
+    record.until_rest(&client).await;
+    let after = inventory(&client).await?;
+    let kata_configs: Api<KataConfig> = Api::all(client.clone());
+    let kata_config = kata_configs.get_opt(&question.name).await.context("cannot read the simulated KataConfig")?;
+    cancel.cancel();
+    let _ = operator.await;
+    cluster.stop().await;
+    let finished = match question.intent {
+        Intent::Apply(_) => kata_config.as_ref().is_some_and(is_ready) && record.open().next().is_none(),
+        Intent::Delete => kata_config.is_none() && record.open().next().is_none(),
+    };
+    Ok(Outcome { changes: record.changes, before, after, kata_config, finished })
+}
+
+fn is_ready(kata_config: &KataConfig) -> bool {
+    let condition = |type_: &str| kata_config.status.as_ref().and_then(|status| status.condition(type_));
+    condition("Ready").is_some_and(|ready| ready.status == "True")
+        && condition("InProgress").is_some_and(|progress| progress.status == "False")
+}
+
+/// Does what the person is about to do. What a KataConfig does not say, it no longer says afterwards: as with `oc apply`
+/// of the file that it came from.
+async fn ask(client: &Client, intent: &Intent, name: &str) -> anyhow::Result<()> {
+    let resource = ApiResource::erase::<KataConfig>(&());
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    let wanted = match intent {
+        Intent::Delete => {
+            return match api.delete(name, &DeleteParams::default()).await {
+                Ok(_) => Ok(()),
+                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+                Err(error) => Err(error).with_context(|| format!("KataConfig {name} cannot be deleted")),
+            };
+        }
+        Intent::Apply(kata_config) => kata_config,
+    };
+    let present = api.get_opt(name).await.context("cannot read the simulated KataConfig")?;
+    let spec = json!(wanted.spec.clone().unwrap_or_default());
+    let applied = match present {
+        Some(mut present) => {
+            present.data["spec"] = spec;
+            api.replace(name, &PostParams::default(), &present).await
+        }
+        None => {
+            let mut object = DynamicObject::new(name, &resource).data(json!({"spec": spec}));
+            object.metadata.labels.clone_from(&wanted.metadata.labels);
+            api.create(&PostParams::default(), &object).await
+        }
+    };
+    applied.map(drop).map_err(|error| anyhow!(osc_operator::apply::words(&error))).with_context(|| {
+        format!("the API server would refuse KataConfig {name}")
+    })
+}
+
+/// Every object that a plan tells of.
+async fn inventory(client: &Client) -> anyhow::Result<Vec<Value>> {
+    let mut objects = Vec::new();
+    for kind in KINDS.iter().filter(|kind| !matches!(kind.name, "Pod" | "PodDisruptionBudget" | "CustomResourceDefinition")) {
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind.api_resource());
+        match api.list(&ListParams::default()).await {
+            Ok(list) => {
+                for mut object in list.items {
+                    // Items of a list need not say what they are.
+                    object.types = Some(TypeMeta { api_version: kind.api_version(), kind: kind.name.to_owned() });
+                    objects.push(serde_json::to_value(object)?);
+                }
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot list simulated {}", kind.plural)),
+        }
+    }
+    Ok(objects)
+}
+
+/// What happens to the nodes.
+struct Record {
+    clock: Clock,
+    origin: Timestamp,
+    nodes: BTreeMap<String, NodeView>,
+    reboots: BTreeMap<String, u32>,
+    changes: Vec<Change>,
+}
+
+/// Something new.
+enum News {
+    Node(Box<wire::Node>),
+    Other,
+}
+
+impl Record {
+    fn new(clock: Clock, origin: Timestamp) -> Self {
+        Self { clock, origin, nodes: BTreeMap::new(), reboots: BTreeMap::new(), changes: Vec::new() }
+    }
+
+    /// Takes notes until nothing happens any more.
+    async fn until_rest(&mut self, client: &Client) {
+        let nodes = news(client, |node: wire::Node| News::Node(Box::new(node)));
+        let kata_configs = news(client, |_: KataConfig| News::Other);
+        let pools = news(client, |_: MachineConfigPool| News::Other);
+        let mut news = Box::pin(futures::stream::select(nodes, futures::stream::select(kata_configs, pools)));
+        let end = Instant::now() + LIMIT;
+        let mut rest = Instant::now() + QUIET;
+        loop {
+            tokio::select! {
+                biased;
+                item = news.next() => match item {
+                    Some(item) => {
+                        rest = Instant::now() + QUIET;
+                        if let News::Node(node) = item {
+                            self.take(&node);
+                        }
+                    }
+                    None => return,
+                },
+                () = tokio::time::sleep_until(rest.min(end)) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, node: &wire::Node) {
+        let now = self.clock.now().duration_since(self.origin);
+        let name = node.name_any();
+        let view = project::node(node, None, self.origin);
+        let count = node.annotations().get(annotations::REBOOTS).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let seen = self.reboots.insert(name.clone(), count).unwrap_or(0);
+        let open = self.changes.iter_mut().find(|change| change.node == name && change.end.is_none());
+        match open {
+            Some(change) => {
+                change.reboots += count.saturating_sub(seen);
+                if is_idle(&view) {
+                    change.end = Some(now);
+                }
+            }
+            None if is_busy(&view) => {
+                self.changes.push(Change { node: name.clone(), begin: now, end: None, reboots: 0 });
+            }
+            None => {}
+        }
+        self.nodes.insert(name, view);
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(|change| change.end.is_none())
+    }
+}
+
+/// Its daemon is at work, or cannot go on with it.
+fn is_busy(node: &NodeView) -> bool {
+    node.mco_state.as_deref().is_some_and(|state| state != "Done") && node.current_config != node.desired_config
+}
+
+fn is_idle(node: &NodeView) -> bool {
+    node.mco_state.as_deref() == Some("Done") && node.current_config == node.desired_config && node.ready
+}
+
+fn news<K>(client: &Client, make: fn(K) -> News) -> impl Stream<Item = News> + Send
+where
+    K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let stream = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
+    stream.filter_map(move |event| {
+        let item = match event {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => Some(make(object)),
+            Ok(Event::Delete(_)) => Some(News::Other),
+            // A kind that the cluster does not serve is tried again and again, which is no news.
+            Ok(Event::Init | Event::InitDone) | Err(_) => None,
+        };
+        std::future::ready(item)
+    })
+}
+
+/// What the operator says at the end, if it says that somebody should look.
+pub fn trouble(outcome: &Outcome) -> Option<(String, String)> {
+    let status = outcome.kata_config.as_ref()?.status.as_ref()?;
+    let degraded = status.condition("Degraded").filter(|degraded| degraded.status == "True");
+    let found = degraded.or_else(|| status.condition("InProgress").filter(|progress| !progress.reason.is_empty()))?;
+    Some((found.reason.clone(), found.message.clone()))
+}
+
+/// The nodes whose turn never came.
+pub fn waiting(outcome: &Outcome) -> Vec<String> {
+    let Some(status) = outcome.kata_config.as_ref().and_then(|kata_config| kata_config.status.as_ref()) else {
+        return Vec::new();
+    };
+    let nodes = &status.kata_nodes;
+    let mut waiting = nodes.waiting_to_install.clone();
+    waiting.extend(nodes.waiting_to_uninstall.iter().cloned());
+    waiting
+}
+
+/// The name of the KataConfig that is to be deleted.
+pub fn name_of(snapshot: &Snapshot, intent: &Intent) -> String {
+    let present = crate::preflight::situation::oldest(snapshot).and_then(|present| present.metadata.name.clone());
+    match intent {
+        Intent::Apply(kata_config) => kata_config.metadata.name.clone().unwrap_or_default(),
+        Intent::Delete => present.unwrap_or_else(|| names::KATA_POOL.to_owned()),
+    }
+}
