@@ -93,11 +93,17 @@ fn class(name: &str, object: &Value, after: &[Value], snapshot: &Snapshot) -> Ru
         let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
         let has = Amount::of(allocatable);
         let free = Amount { cpu: (has.cpu - taken.cpu).max(0), memory: (has.memory - taken.memory).max(0) };
-        let slots = allocatable.and_then(|map| map.get("pods")).and_then(thousandths).map_or(0, |slots| slots / 1000);
+        let slots =
+            allocatable.and_then(|map| map.get("pods")).and_then(thousandths).map_or(0, |slots| slots / 1000);
         let room = fits(free, one, slots - count);
         total = total.plus(free);
         pods += room;
-        rooms.push(Room { node: name, free_cpu: cpu(free.cpu), free_memory: memory(free.memory), pods: room });
+        rooms.push(Room {
+            node: name,
+            free_cpu: cpu(free.cpu),
+            free_memory: memory(free.memory),
+            pods: room,
+        });
     }
     let overhead = (fixed_text(fixed.as_ref(), "cpu"), fixed_text(fixed.as_ref(), "memory"));
     let (free_cpu, free_memory) = (cpu(total.cpu), memory(total.memory));
@@ -123,7 +129,9 @@ fn takes(node: &Node, scheduling: &Value) -> bool {
     });
     let tolerations: Vec<k8s_openapi::api::core::v1::Toleration> =
         serde_json::from_value(scheduling["tolerations"].clone()).unwrap_or_default();
-    selected && !is_cordoned(node) && untolerated(taints(node), &tolerations, &["NoSchedule", "NoExecute"]).is_none()
+    selected
+        && !is_cordoned(node)
+        && untolerated(taints(node), &tolerations, &["NoSchedule", "NoExecute"]).is_none()
 }
 
 /// How many pods each node has, and what they ask for.
@@ -131,7 +139,9 @@ fn used(pods: &[Pod]) -> BTreeMap<&str, (i128, Amount)> {
     let mut used: BTreeMap<&str, (i128, Amount)> = BTreeMap::new();
     for pod in pods {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        let Some(spec) = pod.spec.as_ref().filter(|_| !matches!(phase, Some("Succeeded" | "Failed"))) else { continue };
+        let Some(spec) = pod.spec.as_ref().filter(|_| !matches!(phase, Some("Succeeded" | "Failed"))) else {
+            continue;
+        };
         let Some(node) = spec.node_name.as_deref() else { continue };
         let (count, amount) = used.entry(node).or_default();
         *count += 1;
@@ -147,8 +157,10 @@ fn requests(spec: &PodSpec) -> Amount {
     };
     let sidecar = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
     let init = || spec.init_containers.iter().flatten();
-    let running = spec.containers.iter().chain(init().filter(sidecar)).map(of).fold(Amount::default(), Amount::plus);
-    let starting = init().filter(|container| !sidecar(container)).map(of).fold(Amount::default(), Amount::max);
+    let running =
+        spec.containers.iter().chain(init().filter(sidecar)).map(of).fold(Amount::default(), Amount::plus);
+    let starting =
+        init().filter(|container| !sidecar(container)).map(of).fold(Amount::default(), Amount::max);
     running.max(starting).plus(Amount::of(spec.overhead.as_ref()))
 }
 

@@ -71,7 +71,9 @@ fn by_title(objects: &[Value]) -> BTreeMap<String, String> {
             && object["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("rendered-"))
     };
     let shown = objects.iter().filter(|object| !rendered(object));
-    shown.map(|object| (title(object), serde_saphyr::to_string(&essence(object)).unwrap_or_default())).collect()
+    shown
+        .map(|object| (title(object), serde_saphyr::to_string(&essence(object)).unwrap_or_default()))
+        .collect()
 }
 
 /// Without what servers and controllers note down.
@@ -87,7 +89,9 @@ fn essence(object: &Value) -> Value {
         return kept;
     }
     let others = object.as_object().into_iter().flatten();
-    for (field, value) in others.filter(|(field, _)| !matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status")) {
+    for (field, value) in
+        others.filter(|(field, _)| !matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
+    {
         kept[field] = value.clone();
     }
     if object["kind"] == "MachineConfigPool"
@@ -136,7 +140,9 @@ mod tests {
         let found = between(&before, &after);
         let told: Vec<(Fate, &str)> = found.iter().map(|d| (d.fate, d.object.as_str())).collect();
         assert_eq!(told, [(Fate::Changed, "A changed"), (Fate::Created, "A new"), (Fate::Deleted, "A gone")]);
-        assert!(found[0].lines.contains(&"-  x: 1".to_owned()) && found[0].lines.contains(&"+  x: 3".to_owned()));
+        assert!(
+            found[0].lines.contains(&"-  x: 1".to_owned()) && found[0].lines.contains(&"+  x: 3".to_owned())
+        );
         assert!(found[1].lines.iter().all(|line| line.starts_with('+')), "{:?}", found[1].lines);
         assert!(found[2].lines.iter().all(|line| line.starts_with('-')), "{:?}", found[2].lines);
     }

@@ -14,6 +14,7 @@ mod world;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::Output;
@@ -132,7 +133,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let plan = tokio::task::spawn_blocking(move || plan(&snapshot, &asked, minutes)).await??;
     match arguments.output {
         Output::Text => {
-            for line in show::lines(&plan, &intent, arguments.diff) {
+            for line in show::lines(&plan, arguments.diff) {
                 anstream::println!("{line}");
             }
         }
@@ -156,7 +157,8 @@ pub fn plan(snapshot: &Snapshot, intent: &Intent, minutes: Option<u64>) -> anyho
     let relief = if outcome.finished { None } else { Some(simulation::run(question.relieved())?) };
     // What there is in the end is told of the way that leads there.
     let end = relief.as_ref().filter(|relief| relief.finished).unwrap_or(&outcome);
-    let names = end.kata_config.as_ref().and_then(|kata_config| kata_config.status.clone()).unwrap_or_default();
+    let names =
+        end.kata_config.as_ref().and_then(|kata_config| kata_config.status.clone()).unwrap_or_default();
     let runtime_classes = capacity::classes(&names.runtime_classes, &end.after, snapshot);
     let mut plan = Plan {
         verdict: String::new(),
@@ -191,7 +193,11 @@ fn stop(outcome: &Outcome) -> Stop {
 
 /// The simulated rollout stopped at something that nobody looked for.
 fn unforeseen(stop: &Stop) -> Finding {
-    let what = if stop.message.is_empty() { "the rollout does not come to an end".to_owned() } else { stop.message.clone() };
+    let what = if stop.message.is_empty() {
+        "the rollout does not come to an end".to_owned()
+    } else {
+        stop.message.clone()
+    };
     Finding::blocks("RolloutStops", what)
         .at_all(stop.stuck.iter().map(|node| format!("Node {node}")))
         .why("The operator, simulated on this cluster, does not get any further.")
@@ -204,13 +210,18 @@ fn reboots(outcome: &Outcome) -> Vec<Reboot> {
     changes
         .map(|change| Reboot {
             node: change.node.clone(),
-            begins: change.begin.as_mins(),
-            ends: change.end.map(|end| end.as_mins()),
+            begins: minutes(change.begin),
+            ends: change.end.map(minutes),
         })
         .collect()
 }
 
 fn total(outcome: &Outcome) -> i64 {
     let ends = outcome.changes.iter().filter_map(|change| change.end);
-    ends.max().map_or(0, |end| (end.as_secs() + 59) / 60)
+    ends.max().map_or(0, minutes)
+}
+
+/// Rounded, so that what is told adds up.
+fn minutes(duration: SignedDuration) -> i64 {
+    (duration.as_secs() + 30) / 60
 }

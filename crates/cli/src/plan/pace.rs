@@ -91,7 +91,8 @@ fn pool_of(node: &Node) -> &'static str {
 
 fn ready_since(node: &Node) -> Option<Timestamp> {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
+    let ready =
+        conditions.into_iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
     Some(ready.last_transition_time.as_ref()?.0)
 }
 

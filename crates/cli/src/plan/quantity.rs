@@ -5,7 +5,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 /// The number behind a quantity, in thousandths: `250m` is 250, `1` is 1000, `1Ki` is 1024000. `None` if it is none.
 pub fn thousandths(quantity: &Quantity) -> Option<i128> {
     let text = quantity.0.trim();
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-' || c == '+')).unwrap_or(text.len());
+    let end =
+        text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-' || c == '+')).unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (multiplier, exponent) = match suffix {
         "" => (1, 0),
@@ -25,7 +26,8 @@ pub fn thousandths(quantity: &Quantity) -> Option<i128> {
         "Pi" => (1_i128 << 50, 0),
         "Ei" => (1_i128 << 60, 0),
         _ => {
-            let exponent = suffix.strip_prefix(['e', 'E'])?.parse::<u32>().ok().filter(|exponent| *exponent <= 18)?;
+            let exponent =
+                suffix.strip_prefix(['e', 'E'])?.parse::<u32>().ok().filter(|exponent| *exponent <= 18)?;
             (1, exponent)
         }
     };

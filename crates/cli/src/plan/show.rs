@@ -3,7 +3,7 @@
 use super::diff::{Difference, Fate, roles};
 use super::{Plan, Reboot, Relief};
 use crate::preflight::Intent;
-use crate::preflight::finding::{self, Severity, wrapped};
+use crate::preflight::finding::{self, Finding, Severity, wrapped};
 use crate::table::aligned;
 use crate::view::style;
 
@@ -26,7 +26,9 @@ pub fn verdict(plan: &Plan, intent: &Intent, name: &str, nodes: usize) -> String
         return match (plan.reboots.len(), plan.objects.is_empty()) {
             (0, true) => format!("Nothing to do: {}. No node reboots.", as_asked(intent, name)),
             (0, false) => format!("{doing} reboots no node."),
-            (_, _) => format!("{doing} reboots {} and takes about {}.", of(&plan.reboots), duration(plan.minutes)),
+            (_, _) => {
+                format!("{doing} reboots {} and takes about {}.", of(&plan.reboots), duration(plan.minutes))
+            }
         };
     }
     let stuck = plan.stop.as_ref().map_or(0, |stop| stop.stuck.len());
@@ -34,7 +36,11 @@ pub fn verdict(plan: &Plan, intent: &Intent, name: &str, nodes: usize) -> String
     let where_it_stops = match (&plan.stop, done, stuck) {
         (None, ..) => String::new(),
         (Some(_), 0, 0) => " No node would reboot.".to_owned(),
-        (Some(stop), _, 0) => format!(" It would stop after {done} {}, with {} waiting.", plural(done, "reboot"), stop.waiting.len()),
+        (Some(stop), _, 0) => format!(
+            " It would stop after {done} {}, with {} waiting.",
+            plural(done, "reboot"),
+            stop.waiting.len()
+        ),
         (Some(stop), _, _) => format!(
             " It would stop in the middle: after {done} {}, with {} held up and {} waiting.",
             plural(done, "reboot"),
@@ -44,7 +50,11 @@ pub fn verdict(plan: &Plan, intent: &Intent, name: &str, nodes: usize) -> String
     };
     let without = match &plan.without_blocks {
         Some(relief) if relief.finished && !relief.reboots.is_empty() => {
-            format!(" Without that, it reboots {} and takes about {}.", of(&relief.reboots), duration(relief.minutes))
+            format!(
+                " Without that, it reboots {} and takes about {}.",
+                of(&relief.reboots),
+                duration(relief.minutes)
+            )
         }
         Some(relief) if relief.finished => " Without that, no node reboots.".to_owned(),
         _ => String::new(),
@@ -82,12 +92,14 @@ fn moment(minutes: i64) -> String {
 }
 
 /// Everything.
-pub fn lines(plan: &Plan, _intent: &Intent, whole_diff: bool) -> Vec<String> {
+pub fn lines(plan: &Plan, whole_diff: bool) -> Vec<String> {
     let paint = if plan.blocked { style::bad } else { style::good };
     let mut lines: Vec<String> = wrapped(&plan.verdict, WIDTH).iter().map(|line| paint(line)).collect();
-    if !plan.findings.is_empty() {
+    let grave: Vec<Finding> =
+        plan.findings.iter().filter(|finding| finding.severity != Severity::Info).cloned().collect();
+    if !grave.is_empty() {
         lines.push(String::new());
-        lines.extend(finding::lines(&plan.findings));
+        lines.extend(finding::lines(&grave));
     }
     section(&mut lines, "Reboots", order(plan));
     section(&mut lines, "Runtime classes", classes(plan));
@@ -104,7 +116,8 @@ fn section(lines: &mut Vec<String>, title: &str, body: Vec<String>) {
 
 fn order(plan: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
-    if plan.reboots.is_empty() && plan.without_blocks.as_ref().is_none_or(|relief| relief.reboots.is_empty()) {
+    if plan.reboots.is_empty() && plan.without_blocks.as_ref().is_none_or(|relief| relief.reboots.is_empty())
+    {
         return lines;
     }
     lines.extend(table(&plan.reboots));
@@ -120,7 +133,12 @@ fn order(plan: &Plan) -> Vec<String> {
         lines.extend(relieved(relief));
     }
     lines.push(format!("Reckoned with {}.", plan.pace.source));
-    lines.iter().flat_map(|line| if line.starts_with("Reckoned") { wrapped(line, WIDTH - 2) } else { vec![line.clone()] }).collect()
+    lines
+        .iter()
+        .flat_map(
+            |line| if line.starts_with("Reckoned") { wrapped(line, WIDTH - 2) } else { vec![line.clone()] },
+        )
+        .collect()
 }
 
 fn relieved(relief: &Relief) -> Vec<String> {
@@ -136,12 +154,15 @@ fn table(reboots: &[Reboot]) -> Vec<String> {
     let ends = |end: Option<i64>| end.map_or_else(|| "never".to_owned(), moment);
     if reboots.len() <= SINGLY {
         let columns = ["NODE", "DRAINED FROM", "BACK AT"].map(str::to_owned);
-        let rows: Vec<Vec<String>> =
-            reboots.iter().map(|reboot| vec![reboot.node.clone(), moment(reboot.begins), ends(reboot.ends)]).collect();
+        let rows: Vec<Vec<String>> = reboots
+            .iter()
+            .map(|reboot| vec![reboot.node.clone(), moment(reboot.begins), ends(reboot.ends)])
+            .collect();
         return aligned(&columns, &rows);
     }
     let columns = ["NODES", "", "DRAINED FROM", "ALL BACK AT"].map(str::to_owned);
-    let (stuck, done): (Vec<&Reboot>, Vec<&Reboot>) = reboots.iter().partition(|reboot| reboot.ends.is_none());
+    let (stuck, done): (Vec<&Reboot>, Vec<&Reboot>) =
+        reboots.iter().partition(|reboot| reboot.ends.is_none());
     let groups = done.chunks(GROUP).chain(stuck.chunks(1));
     let rows: Vec<Vec<String>> = groups
         .map(|group| {
@@ -224,13 +245,17 @@ mod tests {
 
     #[test]
     fn times_read_as_hours_and_minutes() {
-        assert_eq!((duration(33), duration(120), duration(612)), ("33 min".into(), "2 h".into(), "10 h 12 min".into()));
+        assert_eq!(
+            (duration(33), duration(120), duration(612)),
+            ("33 min".into(), "2 h".into(), "10 h 12 min".into())
+        );
         assert_eq!((moment(7), moment(612)), ("T+0:07".to_owned(), "T+10:12".to_owned()));
     }
 
     #[test]
     fn many_reboots_are_told_in_groups_and_a_stuck_one_by_itself() {
-        let reboot = |number: i64, ends: Option<i64>| Reboot { node: format!("w{number}"), begins: number * 10, ends };
+        let reboot =
+            |number: i64, ends: Option<i64>| Reboot { node: format!("w{number}"), begins: number * 10, ends };
         let mut all: Vec<Reboot> = (0..14).map(|number| reboot(number, Some(number * 10 + 10))).collect();
         all.push(reboot(14, None));
         assert_eq!(

@@ -108,11 +108,14 @@ pub struct Outcome {
 /// Runs it, in a thread of its own: its clock stands still while it thinks.
 pub fn run(question: Question) -> anyhow::Result<Outcome> {
     let thread = std::thread::Builder::new().name("osc-plan".to_owned()).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         runtime.block_on(Box::pin(play(question)))
     });
     let thread = thread.context("cannot start the simulation")?;
-    thread.join().map_err(|_| anyhow!("the simulation failed; please report this with a snapshot (osc snapshot)"))?
+    thread
+        .join()
+        .map_err(|_| anyhow!("the simulation failed; please report this with a snapshot (osc snapshot)"))?
 }
 
 /// The operator's time is the cluster's.
@@ -154,13 +157,15 @@ async fn play(question: Question) -> anyhow::Result<Outcome> {
     };
     let operator = cluster.server().client_named("osc-operator")?;
     let clock = Arc::new(SimulatedTime(cluster.clock()));
-    let operator = tokio::spawn(osc_operator::run(operator, options, clock, Metrics::default(), cancel.clone()));
+    let operator =
+        tokio::spawn(osc_operator::run(operator, options, clock, Metrics::default(), cancel.clone()));
     let mut record = Record::new(cluster.clock(), question.origin);
     ask(&client, &question.intent, &question.name).await?;
     record.until_rest(&client).await;
     let after = inventory(&client).await?;
     let kata_configs: Api<KataConfig> = Api::all(client.clone());
-    let kata_config = kata_configs.get_opt(&question.name).await.context("cannot read the simulated KataConfig")?;
+    let kata_config =
+        kata_configs.get_opt(&question.name).await.context("cannot read the simulated KataConfig")?;
     cancel.cancel();
     let _ = operator.await;
     cluster.stop().await;
@@ -205,26 +210,33 @@ async fn ask(client: &Client, intent: &Intent, name: &str) -> anyhow::Result<()>
             api.create(&PostParams::default(), &object).await
         }
     };
-    applied.map(drop).map_err(|error| anyhow!(osc_operator::apply::words(&error))).with_context(|| {
-        format!("the API server would refuse KataConfig {name}")
-    })
+    applied
+        .map(drop)
+        .map_err(|error| anyhow!(osc_operator::apply::words(&error)))
+        .with_context(|| format!("the API server would refuse KataConfig {name}"))
 }
 
 /// Every object that a plan tells of.
 async fn inventory(client: &Client) -> anyhow::Result<Vec<Value>> {
     let mut objects = Vec::new();
-    for kind in KINDS.iter().filter(|kind| !matches!(kind.name, "Pod" | "PodDisruptionBudget" | "CustomResourceDefinition")) {
+    for kind in KINDS
+        .iter()
+        .filter(|kind| !matches!(kind.name, "Pod" | "PodDisruptionBudget" | "CustomResourceDefinition"))
+    {
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind.api_resource());
         match api.list(&ListParams::default()).await {
             Ok(list) => {
                 for mut object in list.items {
                     // Items of a list need not say what they are.
-                    object.types = Some(TypeMeta { api_version: kind.api_version(), kind: kind.name.to_owned() });
+                    object.types =
+                        Some(TypeMeta { api_version: kind.api_version(), kind: kind.name.to_owned() });
                     objects.push(serde_json::to_value(object)?);
                 }
             }
             Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot list simulated {}", kind.plural)),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot list simulated {}", kind.plural));
+            }
         }
     }
     Ok(objects)
@@ -279,7 +291,8 @@ impl Record {
         let now = self.clock.now().duration_since(self.origin);
         let name = node.name_any();
         let view = project::node(node, None, self.origin);
-        let count = node.annotations().get(annotations::REBOOTS).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let count =
+            node.annotations().get(annotations::REBOOTS).and_then(|text| text.parse().ok()).unwrap_or(0);
         let seen = self.reboots.insert(name.clone(), count).unwrap_or(0);
         let open = self.changes.iter_mut().find(|change| change.node == name && change.end.is_none());
         match open {
@@ -304,7 +317,8 @@ impl Record {
 
 /// Its daemon is at work, or cannot go on with it.
 fn is_busy(node: &NodeView) -> bool {
-    node.mco_state.as_deref().is_some_and(|state| state != "Done") && node.current_config != node.desired_config
+    node.mco_state.as_deref().is_some_and(|state| state != "Done")
+        && node.current_config != node.desired_config
 }
 
 fn is_idle(node: &NodeView) -> bool {
@@ -313,7 +327,12 @@ fn is_idle(node: &NodeView) -> bool {
 
 fn news<K>(client: &Client, make: fn(K) -> News) -> impl Stream<Item = News> + Send
 where
-    K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + 'static,
 {
     let stream = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
     stream.filter_map(move |event| {
@@ -331,13 +350,15 @@ where
 pub fn trouble(outcome: &Outcome) -> Option<(String, String)> {
     let status = outcome.kata_config.as_ref()?.status.as_ref()?;
     let degraded = status.condition("Degraded").filter(|degraded| degraded.status == "True");
-    let found = degraded.or_else(|| status.condition("InProgress").filter(|progress| !progress.reason.is_empty()))?;
+    let found =
+        degraded.or_else(|| status.condition("InProgress").filter(|progress| !progress.reason.is_empty()))?;
     Some((found.reason.clone(), found.message.clone()))
 }
 
 /// The nodes whose turn never came.
 pub fn waiting(outcome: &Outcome) -> Vec<String> {
-    let Some(status) = outcome.kata_config.as_ref().and_then(|kata_config| kata_config.status.as_ref()) else {
+    let Some(status) = outcome.kata_config.as_ref().and_then(|kata_config| kata_config.status.as_ref())
+    else {
         return Vec::new();
     };
     let nodes = &status.kata_nodes;
@@ -348,7 +369,8 @@ pub fn waiting(outcome: &Outcome) -> Vec<String> {
 
 /// The name of the KataConfig that is to be deleted.
 pub fn name_of(snapshot: &Snapshot, intent: &Intent) -> String {
-    let present = crate::preflight::situation::oldest(snapshot).and_then(|present| present.metadata.name.clone());
+    let present =
+        crate::preflight::situation::oldest(snapshot).and_then(|present| present.metadata.name.clone());
     match intent {
         Intent::Apply(kata_config) => kata_config.metadata.name.clone().unwrap_or_default(),
         Intent::Delete => present.unwrap_or_else(|| names::KATA_POOL.to_owned()),

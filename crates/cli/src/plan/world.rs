@@ -14,8 +14,16 @@ use crate::snapshot::Snapshot;
 pub fn objects(snapshot: &Snapshot) -> Vec<Value> {
     let mut objects = definitions(snapshot);
     // The operator is there, even if the snapshot was taken before that.
-    objects.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": names::OPERATOR_NAMESPACE}}));
-    objects.extend(snapshot.objects.iter().filter(|object| !NOT_LOADED.iter().any(|kind| object["kind"] == *kind)).cloned());
+    objects.push(
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": names::OPERATOR_NAMESPACE}}),
+    );
+    objects.extend(
+        snapshot
+            .objects
+            .iter()
+            .filter(|object| !NOT_LOADED.iter().any(|kind| object["kind"] == *kind))
+            .cloned(),
+    );
     objects.extend(pods(snapshot));
     let guarded = snapshot.budgets.iter().filter(|budget| !guards_virtual_machine(budget));
     let guarded: Vec<_> = guarded.map(|budget| &budget.metadata).collect();
@@ -70,7 +78,8 @@ fn pods(snapshot: &Snapshot) -> Vec<Value> {
 /// A virtual machine that cannot move keeps its node from becoming empty.
 fn hold_nodes_with_virtual_machines(snapshot: &Snapshot, objects: &mut [Value]) {
     for (node, why) in held_nodes(snapshot) {
-        let held = objects.iter_mut().find(|object| object["kind"] == "Node" && object["metadata"]["name"] == node);
+        let held =
+            objects.iter_mut().find(|object| object["kind"] == "Node" && object["metadata"]["name"] == node);
         if let Some(held) = held {
             held["metadata"]["annotations"][REFUSE_DRAIN] = json!(why);
         }
@@ -109,7 +118,11 @@ fn relieve_node(node: &mut Value) {
     if let Some(spec) = node["spec"].as_object_mut() {
         spec.remove("unschedulable");
         if let Some(taints) = spec.get_mut("taints").and_then(Value::as_array_mut) {
-            let passing = ["node.kubernetes.io/unschedulable", "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+            let passing = [
+                "node.kubernetes.io/unschedulable",
+                "node.kubernetes.io/not-ready",
+                "node.kubernetes.io/unreachable",
+            ];
             taints.retain(|taint| !passing.iter().any(|key| taint["key"] == *key));
         }
     }
@@ -124,8 +137,11 @@ fn relieve_node(node: &mut Value) {
 /// say, and its host is one of these nodes.
 pub fn extension(snapshot: &Snapshot) -> Option<String> {
     let version = snapshot.object("ClusterVersion", names::CLUSTER_VERSION);
-    let image = version.and_then(|version| version["status"]["desired"]["image"].as_str()).unwrap_or_default();
-    let told = [names::RELEASE_REPOSITORY_PRODUCT, names::RELEASE_REPOSITORY_OKD].iter().any(|known| image.contains(known));
+    let image =
+        version.and_then(|version| version["status"]["desired"]["image"].as_str()).unwrap_or_default();
+    let told = [names::RELEASE_REPOSITORY_PRODUCT, names::RELEASE_REPOSITORY_OKD]
+        .iter()
+        .any(|known| image.contains(known));
     let installed = snapshot.object("MachineConfig", names::EXTENSION_MACHINE_CONFIG).is_some();
     let on_rhcos = snapshot.nodes.iter().any(|node| {
         let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
@@ -137,6 +153,7 @@ pub fn extension(snapshot: &Snapshot) -> Option<String> {
 /// The image of kata-monitor: the one that runs; else a name that says that it is not known yet.
 pub fn monitor_image(snapshot: &Snapshot) -> String {
     let monitor = snapshot.object("DaemonSet", names::MONITOR);
-    let image = monitor.and_then(|monitor| monitor["spec"]["template"]["spec"]["containers"][0]["image"].as_str());
+    let image =
+        monitor.and_then(|monitor| monitor["spec"]["template"]["spec"]["containers"][0]["image"].as_str());
     image.unwrap_or("IMAGE-OF-KATA-MONITOR").to_owned()
 }

@@ -44,7 +44,13 @@ fn is_ready(pod: &Pod) -> bool {
 /// Budgets without room.
 pub fn budgets(situation: &Situation<'_>) -> Vec<Finding> {
     let guarded = |budget: &&PodDisruptionBudget| !guards_virtual_machine(budget);
-    situation.snapshot.budgets.iter().filter(guarded).filter_map(|budget| without_room(situation, budget)).collect()
+    situation
+        .snapshot
+        .budgets
+        .iter()
+        .filter(guarded)
+        .filter_map(|budget| without_room(situation, budget))
+        .collect()
 }
 
 fn without_room(situation: &Situation<'_>, budget: &PodDisruptionBudget) -> Option<Finding> {
@@ -62,7 +68,9 @@ fn without_room(situation: &Situation<'_>, budget: &PodDisruptionBudget) -> Opti
     let never = needed >= expected;
     let (state, remedy) = if never {
         (
-            format!("It needs {needed} of {expected} pods at all times, so that none of them may ever be moved."),
+            format!(
+                "It needs {needed} of {expected} pods at all times, so that none of them may ever be moved."
+            ),
             "Give it room (more replicas, or a lower minAvailable), or delete it for the time of the rollout.",
         )
     } else {
@@ -74,7 +82,9 @@ fn without_room(situation: &Situation<'_>, budget: &PodDisruptionBudget) -> Opti
     Some(
         Finding::blocks("DisruptionBudgetWithoutRoom", format!("PodDisruptionBudget {name} lets no pod go"))
             .at_all(pods)
-            .why(format!("{state} A node is drained before it reboots, and the drain waits for these pods without end."))
+            .why(format!(
+                "{state} A node is drained before it reboots, and the drain waits for these pods without end."
+            ))
             .remedy(remedy)
             .command(format!(
                 "oc describe pdb -n {} {}",
@@ -118,7 +128,11 @@ pub fn bare_pods(situation: &Situation<'_>) -> Vec<Finding> {
     if pods.is_empty() {
         return Vec::new();
     }
-    let what = if pods.len() == 1 { "a pod has no controller".to_owned() } else { format!("{} pods have no controller", pods.len()) };
+    let what = if pods.len() == 1 {
+        "a pod has no controller".to_owned()
+    } else {
+        format!("{} pods have no controller", pods.len())
+    };
     vec![
         Finding::warns("PodWithoutController", what)
             .at_all(pods)
@@ -146,7 +160,8 @@ impl<'a> Immovable<'a> {
             return None;
         }
         let mut conditions = status["conditions"].as_array().into_iter().flatten();
-        let refused = conditions.find(|found| found["type"] == "LiveMigratable" && found["status"] == "False");
+        let refused =
+            conditions.find(|found| found["type"] == "LiveMigratable" && found["status"] == "False");
         let told = |found: &'a Value| {
             let message = text(&found["message"]);
             if message.is_empty() { text(&found["reason"]).to_owned() } else { message.to_owned() }
@@ -165,9 +180,10 @@ impl<'a> Immovable<'a> {
 
     fn all(snapshot: &'a Snapshot) -> Vec<Self> {
         let role = osc_api::names::WORKER_NODE_ROLE;
-        let workers = snapshot.nodes.iter().filter(|node| {
-            node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(role))
-        });
+        let workers = snapshot
+            .nodes
+            .iter()
+            .filter(|node| node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(role)));
         let alone = workers.count() <= 1;
         snapshot.of(VMI).filter_map(|machine| Self::read(machine, alone)).collect()
     }
@@ -203,7 +219,10 @@ impl<'a> Immovable<'a> {
 /// Virtual machines that cannot move.
 pub fn virtual_machines(situation: &Situation<'_>) -> Vec<Finding> {
     let machines = Immovable::all(situation.snapshot).into_iter();
-    machines.filter(|machine| situation.affected.contains(machine.node)).map(|machine| machine.finding()).collect()
+    machines
+        .filter(|machine| situation.affected.contains(machine.node))
+        .map(|machine| machine.finding())
+        .collect()
 }
 
 /// Nodes whose drain a virtual machine holds up for good, with the reason.
@@ -231,7 +250,11 @@ pub fn kata_pods(situation: &Situation<'_>) -> Vec<Finding> {
     if using.is_empty() {
         return Vec::new();
     }
-    let what = if using.len() == 1 { "a pod uses Kata".to_owned() } else { format!("{} pods use Kata", using.len()) };
+    let what = if using.len() == 1 {
+        "a pod uses Kata".to_owned()
+    } else {
+        format!("{} pods use Kata", using.len())
+    };
     vec![
         Finding::blocks("PodsUseKata", what)
             .at_all(using)

@@ -93,7 +93,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     let findings = findings(&snapshot, &intent);
     match arguments.output {
-        Output::Text => describe(&snapshot, &intent, &findings).iter().for_each(|line| anstream::println!("{line}")),
+        Output::Text => {
+            describe(&snapshot, &intent, &findings).iter().for_each(|line| anstream::println!("{line}"))
+        }
         Output::Json => println!("{}", serde_json::to_string_pretty(&as_json(&findings))?),
         Output::Yaml => print!("{}", serde_saphyr::to_string(&as_json(&findings))?),
     }
@@ -132,7 +134,8 @@ fn describe(snapshot: &Snapshot, intent: &Intent, findings: &[Finding]) -> Vec<S
 pub fn read_kata_config(file: &Path) -> anyhow::Result<KataConfig> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
-    let value: Value = serde_saphyr::from_str(&text).with_context(|| format!("{shown} is no YAML document"))?;
+    let value: Value =
+        serde_saphyr::from_str(&text).with_context(|| format!("{shown} is no YAML document"))?;
     let (api_version, kind) = (value["apiVersion"].as_str(), value["kind"].as_str());
     let expected = format!("{}/v1", names::KATACONFIG_GROUP);
     ensure!(

@@ -36,7 +36,8 @@ fn of_pool(situation: &Situation<'_>, pool: &PoolView) -> Vec<Finding> {
     }
     if !pool.degraded.is_empty() && degraded_nodes(situation).is_empty() {
         let what = format!("MachineConfigPool {} is degraded", pool.name);
-        let finding = if needed { Finding::blocks("PoolDegraded", what) } else { Finding::warns("PoolDegraded", what) };
+        let finding =
+            if needed { Finding::blocks("PoolDegraded", what) } else { Finding::warns("PoolDegraded", what) };
         found.push(
             finding
                 .at(pool_place(&pool.name))
@@ -47,11 +48,14 @@ fn of_pool(situation: &Situation<'_>, pool: &PoolView) -> Vec<Finding> {
     }
     if pool.updating && pool.degraded.is_empty() {
         found.push(
-            Finding::warns("PoolUpdating", format!("MachineConfigPool {} is rolling something out", pool.name))
-                .at(pool_place(&pool.name))
-                .why("Nodes that have not had their turn may reboot twice, and the times told here may be wrong.")
-                .remedy("Wait until it is done, then ask again.")
-                .command(format!("oc wait mcp/{} --for=condition=Updated --timeout=24h", pool.name)),
+            Finding::warns(
+                "PoolUpdating",
+                format!("MachineConfigPool {} is rolling something out", pool.name),
+            )
+            .at(pool_place(&pool.name))
+            .why("Nodes that have not had their turn may reboot twice, and the times told here may be wrong.")
+            .remedy("Wait until it is done, then ask again.")
+            .command(format!("oc wait mcp/{} --for=condition=Updated --timeout=24h", pool.name)),
         );
     }
     found
@@ -100,7 +104,8 @@ fn concerned<'a>(situation: &Situation<'a>) -> Vec<&'a NodeView> {
 }
 
 fn degraded_nodes<'a>(situation: &Situation<'a>) -> Vec<&'a NodeView> {
-    let degraded = |node: &&NodeView| matches!(node.mco_state.as_deref(), Some("Degraded" | "Unreconcilable"));
+    let degraded =
+        |node: &&NodeView| matches!(node.mco_state.as_deref(), Some("Degraded" | "Unreconcilable"));
     concerned(situation).into_iter().filter(degraded).collect()
 }
 
@@ -111,7 +116,8 @@ pub fn availability(situation: &Situation<'_>) -> Vec<Finding> {
     }
     let mut found = Vec::new();
     for node in degraded_nodes(situation) {
-        let reason = node.mco_reason.as_deref().filter(|reason| !reason.is_empty()).unwrap_or("no reason given");
+        let reason =
+            node.mco_reason.as_deref().filter(|reason| !reason.is_empty()).unwrap_or("no reason given");
         found.push(
             Finding::blocks("NodeDegraded", format!("node {} is degraded", node.name))
                 .at(place(&node.name))
@@ -121,14 +127,19 @@ pub fn availability(situation: &Situation<'_>) -> Vec<Finding> {
         );
     }
     let concerned = concerned(situation);
-    let cordoned: Vec<&NodeView> = concerned.iter().copied().filter(|node| node.ready && node.unschedulable).collect();
+    let cordoned: Vec<&NodeView> =
+        concerned.iter().copied().filter(|node| node.ready && node.unschedulable).collect();
     let not_ready: Vec<&NodeView> = concerned.iter().copied().filter(|node| !node.ready).collect();
-    let pool = situation.snapshot.pools.iter().find(|pool| {
-        pool.metadata.name.as_deref() == Some(situation.layout.pool())
-    });
+    let pool = situation
+        .snapshot
+        .pools
+        .iter()
+        .find(|pool| pool.metadata.name.as_deref() == Some(situation.layout.pool()));
     let limit = limit(pool.and_then(|pool| pool.spec.max_unavailable.as_ref()), concerned.len());
     let stalls = cordoned.len() + not_ready.len() >= limit;
-    for (reason, word, nodes) in [("NodeCordoned", "cordoned", cordoned), ("NodeNotReady", "not ready", not_ready)] {
+    for (reason, word, nodes) in
+        [("NodeCordoned", "cordoned", cordoned), ("NodeNotReady", "not ready", not_ready)]
+    {
         found.extend(unavailable(reason, word, &nodes, limit, stalls));
     }
     found
@@ -153,14 +164,20 @@ fn unavailable(
         );
         (Finding::blocks(reason, what), why)
     } else {
-        let why = format!("The pool lets {allowed} be unavailable at a time; these count, so that it takes longer.");
+        let why = format!(
+            "The pool lets {allowed} be unavailable at a time; these count, so that it takes longer."
+        );
         (Finding::warns(reason, what), why)
     };
     let finding = finding.at_all(nodes.iter().map(|node| place(&node.name))).why(why);
     Some(if reason == "NodeCordoned" {
-        finding.remedy("When the work on it is done, let it take pods again.").command(format!("oc adm uncordon {}", first.name))
+        finding
+            .remedy("When the work on it is done, let it take pods again.")
+            .command(format!("oc adm uncordon {}", first.name))
     } else {
-        finding.remedy("Get it back, or remove it from the cluster.").command(format!("oc describe node {}", first.name))
+        finding
+            .remedy("Get it back, or remove it from the cluster.")
+            .command(format!("oc describe node {}", first.name))
     })
 }
 
@@ -183,7 +200,8 @@ pub fn unmanaged(situation: &Situation<'_>) -> Vec<Finding> {
 /// Nodes that are selected and cannot be had.
 pub fn refused(situation: &Situation<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    let in_pool = |name: &str| situation.observed.nodes.iter().any(|node| node.name == name && node.has_kata_role());
+    let in_pool =
+        |name: &str| situation.observed.nodes.iter().any(|node| node.name == name && node.has_kata_role());
     for (node, pools) in &situation.membership.conflicts {
         let pools = pools.join(", ");
         let what = format!("node {node} is selected, and belongs to the custom pool {pools}");
@@ -193,8 +211,9 @@ pub fn refused(situation: &Situation<'_>) -> Vec<Finding> {
                 names::KATA_POOL
             ))
         } else {
-            Finding::warns("NodeInTwoPools", what)
-                .why("The Machine Config Operator allows one custom pool a node, so that it will not get Kata.")
+            Finding::warns("NodeInTwoPools", what).why(
+                "The Machine Config Operator allows one custom pool a node, so that it will not get Kata.",
+            )
         };
         found.push(
             finding
@@ -207,7 +226,10 @@ pub fn refused(situation: &Situation<'_>) -> Vec<Finding> {
         found.push(
             Finding::warns("ControlPlaneNodeSelected", "nodes of the control plane are selected")
                 .at_all(situation.membership.control_plane.iter().map(|name| place(name)))
-                .why(format!("They cannot be in the pool {}, so that they will not get Kata.", names::KATA_POOL))
+                .why(format!(
+                    "They cannot be in the pool {}, so that they will not get Kata.",
+                    names::KATA_POOL
+                ))
                 .remedy("Select workers alone in spec.kataConfigPoolSelector."),
         );
     }
@@ -234,10 +256,13 @@ pub fn selection(situation: &Situation<'_>) -> Vec<Finding> {
     }
     if situation.membership.selected == 0 && situation.membership.conflicts.is_empty() {
         found.push(
-            Finding::blocks("NothingSelected", "spec.kataConfigPoolSelector matches no worker node that can have Kata")
-                .why("Kata would be installed nowhere, and no runtime class would be made.")
-                .remedy("Compare the selector with the labels of the workers.")
-                .command(format!("oc get nodes -l {} --show-labels", names::WORKER_NODE_ROLE)),
+            Finding::blocks(
+                "NothingSelected",
+                "spec.kataConfigPoolSelector matches no worker node that can have Kata",
+            )
+            .why("Kata would be installed nowhere, and no runtime class would be made.")
+            .remedy("Compare the selector with the labels of the workers.")
+            .command(format!("oc get nodes -l {} --show-labels", names::WORKER_NODE_ROLE)),
         );
     }
     found
@@ -255,10 +280,13 @@ fn ineligible(situation: &Situation<'_>) -> Option<Finding> {
     let nodes: Vec<&NodeView> = situation.observed.nodes.iter().map(AsRef::as_ref).filter(left_out).collect();
     let label = names::NODE_ELIGIBLE_LABEL;
     (!nodes.is_empty()).then(|| {
-        Finding::warns("NodeNotEligible", format!("{} selected nodes lack the label {label}=true", nodes.len()))
-            .at_all(nodes.iter().map(|node| place(&node.name)))
-            .why("spec.checkNodeEligibility is true, so that they will not get Kata.")
-            .remedy("Label those that can run virtual machines, or set it to false.")
-            .command(format!("oc label node {} {label}=true", nodes[0].name))
+        Finding::warns(
+            "NodeNotEligible",
+            format!("{} selected nodes lack the label {label}=true", nodes.len()),
+        )
+        .at_all(nodes.iter().map(|node| place(&node.name)))
+        .why("spec.checkNodeEligibility is true, so that they will not get Kata.")
+        .remedy("Label those that can run virtual machines, or set it to false.")
+        .command(format!("oc label node {} {label}=true", nodes[0].name))
     })
 }

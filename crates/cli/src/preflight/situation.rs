@@ -25,7 +25,10 @@ impl Intent {
     pub fn of_cluster(snapshot: &Snapshot) -> Self {
         let present = oldest(snapshot).cloned();
         Self::Apply(present.unwrap_or_else(|| KataConfig {
-            metadata: kube::api::ObjectMeta { name: Some("example-kataconfig".to_owned()), ..Default::default() },
+            metadata: kube::api::ObjectMeta {
+                name: Some("example-kataconfig".to_owned()),
+                ..Default::default()
+            },
             ..KataConfig::default()
         }))
     }
@@ -81,16 +84,8 @@ impl<'a> Situation<'a> {
             (Layout::Regular, Some(valid)) => Membership::of(observed, valid),
             _ => Membership { selected: survey.labelled, ..Membership::default() },
         };
-        let mut situation = Self {
-            snapshot,
-            observed,
-            intent,
-            layout,
-            spec,
-            membership,
-            survey,
-            affected: BTreeSet::new(),
-        };
+        let mut situation =
+            Self { snapshot, observed, intent, layout, spec, membership, survey, affected: BTreeSet::new() };
         situation.affected = situation.find_affected();
         situation
     }
@@ -104,8 +99,12 @@ impl<'a> Situation<'a> {
         if !self.observed.capabilities.machine_config {
             return BTreeSet::new();
         }
-        let unfinished =
-            self.survey.nodes.iter().filter(|(_, state)| *state != NodeState::Installed).map(|(node, _)| *node);
+        let unfinished = self
+            .survey
+            .nodes
+            .iter()
+            .filter(|(_, state)| *state != NodeState::Installed)
+            .map(|(node, _)| *node);
         let mut affected: BTreeSet<&str> = unfinished.map(|node| node.name.as_str()).collect();
         match self.intent {
             Intent::Delete => {
@@ -135,7 +134,8 @@ impl<'a> Situation<'a> {
 
     /// Whether what the pool is rendered from is about to change: all its nodes reboot then.
     fn configuration_changes(&self, valid: &ValidSpec) -> bool {
-        let machine_config = self.observed.cluster_object(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG);
+        let machine_config =
+            self.observed.cluster_object(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG);
         let found = self
             .observed
             .cluster_object(Kind::ContainerRuntimeConfig, names::CONTAINER_RUNTIME_CONFIG)
@@ -165,9 +165,11 @@ impl<'a> Situation<'a> {
 /// Whether a drain has to move this pod.
 pub fn must_move(pod: &Pod) -> bool {
     let ended = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    let owners = || pod.metadata.owner_references.iter().flatten().filter(|owner| owner.controller == Some(true));
+    let owners =
+        || pod.metadata.owner_references.iter().flatten().filter(|owner| owner.controller == Some(true));
     let stays = owners().any(|owner| matches!(owner.kind.as_str(), "DaemonSet" | "Node"));
-    let mirror = pod.metadata.annotations.iter().flatten().any(|(key, _)| key == "kubernetes.io/config.mirror");
+    let mirror =
+        pod.metadata.annotations.iter().flatten().any(|(key, _)| key == "kubernetes.io/config.mirror");
     !stays && !mirror && !matches!(ended, Some("Succeeded" | "Failed"))
 }
 

@@ -44,7 +44,13 @@ pub async fn read(client: &Client, address: &str) -> anyhow::Result<Snapshot> {
     client.apiserver_version().await.with_context(|| format!("cannot reach the API server at {address}"))?;
     #[allow(clippy::disallowed_methods, reason = "a snapshot carries the time at which it was taken")]
     let taken = Timestamp::now();
-    let mut reading = Reading { client, prints: Fingerprints::new(), objects: Vec::new(), served: BTreeSet::new(), missing: Vec::new() };
+    let mut reading = Reading {
+        client,
+        prints: Fingerprints::new(),
+        objects: Vec::new(),
+        served: BTreeSet::new(),
+        missing: Vec::new(),
+    };
     for kind in KINDS {
         reading.kind(kind).await?;
     }

@@ -47,7 +47,12 @@ pub fn write(snapshot: &Snapshot, path: &Path) -> anyhow::Result<String> {
     let json = path.extension().is_some_and(|extension| extension == "json");
     let text = text(snapshot, json)?;
     std::fs::write(path, &text).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(format!("{} objects in {} ({} KiB)", snapshot.objects.len(), path.display(), text.len().div_ceil(1024)))
+    Ok(format!(
+        "{} objects in {} ({} KiB)",
+        snapshot.objects.len(),
+        path.display(),
+        text.len().div_ceil(1024)
+    ))
 }
 
 fn write_directory(snapshot: &Snapshot, path: &Path) -> anyhow::Result<usize> {
@@ -96,7 +101,8 @@ fn file_of(object: &Value) -> Option<PathBuf> {
 
 /// Reads a snapshot or a must-gather, file or directory.
 pub fn read(path: &Path) -> anyhow::Result<Snapshot> {
-    let metadata = std::fs::metadata(path).with_context(|| format!("cannot read the snapshot {}", path.display()))?;
+    let metadata =
+        std::fs::metadata(path).with_context(|| format!("cannot read the snapshot {}", path.display()))?;
     let mut reading = Reading { prints: Fingerprints::new(), info: None, objects: Vec::new() };
     if metadata.is_dir() {
         reading.directory(path)?;
@@ -123,7 +129,8 @@ fn with_doubts(mut snapshot: Snapshot, path: &Path) -> Snapshot {
         ("RuntimeClass", "runtimeclasses.node.k8s.io"),
     ] {
         if snapshot.of(kind).next().is_none() {
-            let why = format!("{} has none: either there are none, or they were not collected", path.display());
+            let why =
+                format!("{} has none: either there are none, or they were not collected", path.display());
             snapshot.info.missing.push(Missing { resource: resource.to_owned(), why });
         }
     }
@@ -188,7 +195,8 @@ impl Reading {
         for root in roots {
             let info = root.join(INFO_FILE);
             if info.is_file() {
-                let info = serde_json::from_value(parse(&info)?).with_context(|| info.display().to_string())?;
+                let info =
+                    serde_json::from_value(parse(&info)?).with_context(|| info.display().to_string())?;
                 self.info = Some(info);
             }
             self.scope(&root.join(CLUSTER_SCOPED))?;
@@ -321,9 +329,13 @@ mod tests {
         assert!(told(directory.path()).contains("has no folder cluster-scoped-resources"));
         assert!(told(&file("a.yaml", "a: [b")).contains("is neither YAML nor JSON"));
         assert!(told(&file("b.yaml", "a: b")).contains("has no field kind"));
-        assert!(told(&file("c.yaml", "apiVersion: v1\nkind: List\nitems: []\n")).contains("there are no nodes in"));
+        assert!(
+            told(&file("c.yaml", "apiVersion: v1\nkind: List\nitems: []\n"))
+                .contains("there are no nodes in")
+        );
         let broken = "apiVersion: v1\nkind: Node\nmetadata: {name: n, labels: 5}\n";
-        assert!(told(&file("d.yaml", broken)).contains("Node n is not what its kind says"));
+        let error = told(&file("d.yaml", broken));
+        assert!(error.contains("Node n is not what its kind says"), "{error}");
     }
 
     #[test]

@@ -37,9 +37,21 @@ const KUBEVIRT: &str = "kubevirt.io";
 pub const KINDS: &[Kind] = &[
     all("", "v1", "Node", "nodes", "nothing can be said about the cluster"),
     all("", "v1", "Pod", "pods", "nothing is known of pods that hold up a drain, use Kata, or take up room"),
-    all("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "no budget is seen that holds up a drain"),
+    all(
+        "policy",
+        "v1",
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+        "no budget is seen that holds up a drain",
+    ),
     all("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", "no runtime class is seen that is in the way"),
-    all(names::KATACONFIG_GROUP, "v1", "KataConfig", "kataconfigs", "the cluster is taken for one without Kata"),
+    all(
+        names::KATACONFIG_GROUP,
+        "v1",
+        "KataConfig",
+        "kataconfigs",
+        "the cluster is taken for one without Kata",
+    ),
     all(MCO, "v1", "MachineConfigPool", "machineconfigpools", "no rollout can be planned"),
     all(MCO, "v1", "MachineConfig", "machineconfigs", "whether a pool changes can only be guessed"),
     all(MCO, "v1", "ContainerRuntimeConfig", "containerruntimeconfigs", "the present log level is not known"),
@@ -52,7 +64,13 @@ pub const KINDS: &[Kind] = &[
         "virtualmachineinstances",
         "no virtual machine is seen that cannot be moved",
     ),
-    all(KUBEVIRT, "v1", "VirtualMachine", "virtualmachines", "virtual machines are known by their instances alone"),
+    all(
+        KUBEVIRT,
+        "v1",
+        "VirtualMachine",
+        "virtualmachines",
+        "virtual machines are known by their instances alone",
+    ),
     named(
         "apiextensions.k8s.io",
         "CustomResourceDefinition",
@@ -128,7 +146,11 @@ const fn named(
 impl Kind {
     /// `v1`, `apps/v1`, ...
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// `nodes`, `daemonsets.apps`, ...: as a CustomResourceDefinition would be named, and as `oc auth can-i` takes it.
@@ -175,7 +197,10 @@ mod tests {
     #[test]
     fn kinds_are_found_by_what_objects_and_folders_say() {
         assert_eq!(Kind::of("v1", "Pod").unwrap().resource(), "pods");
-        assert_eq!(Kind::of("kubevirt.io/v1alpha3", "VirtualMachine").unwrap().api_version(), "kubevirt.io/v1");
+        assert_eq!(
+            Kind::of("kubevirt.io/v1alpha3", "VirtualMachine").unwrap().api_version(),
+            "kubevirt.io/v1"
+        );
         assert_eq!(Kind::of_folder("core", "nodes").unwrap().folder(), "core");
         assert_eq!(Kind::of_folder("apps", "daemonsets").unwrap().resource(), "daemonsets.apps");
         assert!(Kind::of("v1", "Secret").is_none() && Kind::of_folder("core", "secrets").is_none());
@@ -185,6 +210,9 @@ mod tests {
     fn of_config_maps_only_ours_are_wanted() {
         let kind = Kind::of("v1", "ConfigMap").unwrap();
         assert!(kind.wants(names::OPERATOR_NAMESPACE, names::DASHBOARD_CONFIG_MAP));
-        assert!(!kind.wants("shop", names::DASHBOARD_CONFIG_MAP) && !kind.wants(names::OPERATOR_NAMESPACE, "other"));
+        assert!(
+            !kind.wants("shop", names::DASHBOARD_CONFIG_MAP)
+                && !kind.wants(names::OPERATOR_NAMESPACE, "other")
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! What is known about a cluster: read from its API server, from a snapshot of ours or from a must-gather.
 
-pub mod kinds;
 mod cluster;
 mod files;
+pub mod kinds;
 mod observed;
 mod reduce;
 mod verb;
@@ -129,7 +129,8 @@ impl Snapshot {
 
     /// The release: `4.19.28`.
     pub fn version(&self) -> Option<&str> {
-        self.object("ClusterVersion", osc_api::names::CLUSTER_VERSION)?["status"]["desired"]["version"].as_str()
+        self.object("ClusterVersion", osc_api::names::CLUSTER_VERSION)?["status"]["desired"]["version"]
+            .as_str()
     }
 }
 
@@ -189,12 +190,13 @@ pub mod tests {
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
             "metadata": {"name": osc_api::names::KATACONFIG_CRD},
         });
-        let namespace =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": osc_api::names::OPERATOR_NAMESPACE}});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": osc_api::names::OPERATOR_NAMESPACE}});
         let objects = topology.objects(now).into_iter().chain([definition, namespace]).chain(more);
         let reduced = objects.filter_map(|object| {
             let kind = Kind::of(object["apiVersion"].as_str()?, object["kind"].as_str()?)?;
-            Some(reduce::reduce(kind, &object, &prints))
+            let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+            let wanted = kind.wants(text("namespace"), text("name"));
+            wanted.then(|| reduce::reduce(kind, &object, &prints))
         });
         let info = Info { taken: Some(now), ..Info::default() };
         Snapshot::new(info, reduced.collect()).unwrap()

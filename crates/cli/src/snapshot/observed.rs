@@ -77,7 +77,11 @@ impl Snapshot {
     /// Pods that have a runtime class and have not ended.
     fn kata_pods(&self) -> Vec<PodView> {
         let running = |pod: &&Value| !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-        self.of("Pod").filter(running).filter_map(read::<wire::Pod>).filter_map(|pod| project::pod(&pod)).collect()
+        self.of("Pod")
+            .filter(running)
+            .filter_map(read::<wire::Pod>)
+            .filter_map(|pod| project::pod(&pod))
+            .collect()
     }
 
     fn rendered(&self) -> std::collections::BTreeMap<String, BTreeSet<String>> {

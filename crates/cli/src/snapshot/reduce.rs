@@ -33,7 +33,8 @@ impl Fingerprints {
 fn canonical(value: &Value) -> String {
     match value {
         Value::Object(map) => {
-            let sorted: BTreeMap<&String, String> = map.iter().map(|(key, value)| (key, canonical(value))).collect();
+            let sorted: BTreeMap<&String, String> =
+                map.iter().map(|(key, value)| (key, canonical(value))).collect();
             format!("{sorted:?}")
         }
         Value::Array(items) => format!("{:?}", items.iter().map(canonical).collect::<Vec<_>>()),
@@ -65,8 +66,12 @@ pub fn reduce(kind: &Kind, object: &Value, fingerprints: &Fingerprints) -> Value
             kept["status"]["conditions"] = conditions(status, &["Ready"]);
         }
         "MachineConfig" => kept["spec"] = machine_config(object, fingerprints),
-        "ClusterVersion" => kept["status"] = pick(status, &["desired", "conditions"]),
+        "ClusterVersion" => {
+            kept["spec"] = json!({});
+            kept["status"] = pick(status, &["desired"]);
+        }
         "Infrastructure" => {
+            kept["spec"] = json!({});
             kept["status"] = pick(status, &["platform", "controlPlaneTopology", "infrastructureTopology"]);
         }
         "VirtualMachineInstance" => {
@@ -134,7 +139,9 @@ fn pick(object: &Value, fields: &[&str]) -> Value {
 fn conditions(status: &Value, types: &[&str]) -> Value {
     let all = status["conditions"].as_array().into_iter().flatten();
     let wanted = all.filter(|condition| types.iter().any(|&type_| condition["type"] == type_));
-    wanted.map(|condition| pick(condition, &["type", "status", "reason", "message", "lastTransitionTime"])).collect()
+    wanted
+        .map(|condition| pick(condition, &["type", "status", "reason", "message", "lastTransitionTime"]))
+        .collect()
 }
 
 fn node_status(status: &Value) -> Value {
@@ -152,7 +159,14 @@ fn node_status(status: &Value) -> Value {
 fn pod_spec(spec: &Value) -> Value {
     let mut kept = pick(
         spec,
-        &["nodeName", "runtimeClassName", "nodeSelector", "tolerations", "overhead", "terminationGracePeriodSeconds"],
+        &[
+            "nodeName",
+            "runtimeClassName",
+            "nodeSelector",
+            "tolerations",
+            "overhead",
+            "terminationGracePeriodSeconds",
+        ],
     );
     if let Some(affinity) = spec["affinity"].get("nodeAffinity") {
         kept["affinity"] = json!({"nodeAffinity": affinity});
@@ -206,7 +220,8 @@ mod tests {
     use super::*;
 
     fn reduced(object: &Value) -> Value {
-        let kind = Kind::of(object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap()).unwrap();
+        let kind =
+            Kind::of(object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap()).unwrap();
         reduce(kind, object, &Fingerprints::new())
     }
 
@@ -230,7 +245,10 @@ mod tests {
         assert!(!pod.to_string().contains("secret"), "{pod}");
         assert_eq!(pod["spec"]["containers"][0]["resources"], json!({"requests": {"cpu": "1"}}));
         assert_eq!(pod["status"]["conditions"], json!([{"type": "Ready", "status": "True"}]));
-        assert_eq!((&pod["spec"]["nodeName"], &pod["spec"]["runtimeClassName"]), (&json!("worker-0"), &json!("kata")));
+        assert_eq!(
+            (&pod["spec"]["nodeName"], &pod["spec"]["runtimeClassName"]),
+            (&json!("worker-0"), &json!("kata"))
+        );
     }
 
     #[test]

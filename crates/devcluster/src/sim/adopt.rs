@@ -65,10 +65,13 @@ fn generated(objects: &mut [Value]) {
         objects.iter().filter(|object| object["kind"] == CONTAINER_RUNTIME_CONFIG).cloned().collect();
     for config in configs {
         let spec: Result<ContainerRuntimeConfigSpec, _> = serde_json::from_value(config["spec"].clone());
-        let Some(wanted) = spec.ok().and_then(|spec| wanted(name(&config), &spec, &pools).ok()) else { continue };
+        let Some(wanted) = spec.ok().and_then(|spec| wanted(name(&config), &spec, &pools).ok()) else {
+            continue;
+        };
         for machine_config in objects.iter_mut().filter(|object| object["kind"] == MACHINE_CONFIG) {
             let owners = machine_config["metadata"]["ownerReferences"].as_array();
-            let ours = owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == config["metadata"]["uid"]));
+            let ours = owners
+                .is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == config["metadata"]["uid"]));
             let role = machine_config["metadata"]["labels"][names::MACHINE_CONFIG_ROLE].as_str();
             if let Some((pool, spec)) = role.and_then(|role| wanted.get_key_value(role)).filter(|_| ours) {
                 machine_config["metadata"]["name"] = json!(config_name(pool));
@@ -104,7 +107,9 @@ fn text(value: &Value) -> &str {
 fn rendered(objects: &mut Vec<Value>) {
     for pool in pools(objects) {
         let configuration = pool.spec.configuration.as_ref();
-        let Some(target) = configuration.and_then(|configuration| configuration.name.clone()) else { continue };
+        let Some(target) = configuration.and_then(|configuration| configuration.name.clone()) else {
+            continue;
+        };
         let sources: Vec<(String, MachineConfigSpec)> = objects
             .iter()
             .filter(|object| object["kind"] == MACHINE_CONFIG && !is_rendered(name(object)))
@@ -200,7 +205,10 @@ mod tests {
         let foreign = json!({"kind": CONTAINER_RUNTIME_CONFIG, "metadata": {"name": "other"}});
         let objects = adopt(cluster().into_iter().chain([config, made, foreign]).collect());
         let made = find(&objects, MACHINE_CONFIG, "99-worker-generated-containerruntime").unwrap();
-        assert_eq!(made["spec"]["config"]["storage"]["files"][0]["path"], "/etc/crio/crio.conf.d/01-ctrcfg-logLevel");
+        assert_eq!(
+            made["spec"]["config"]["storage"]["files"][0]["path"],
+            "/etc/crio/crio.conf.d/01-ctrcfg-logLevel"
+        );
         assert!(find(&objects, CONTAINER_RUNTIME_CONFIG, "other").is_none());
     }
 
@@ -212,7 +220,8 @@ mod tests {
         node["metadata"]["annotations"][names::MCO_DESIRED_CONFIG] = json!("rendered-worker-next");
         node["status"]["conditions"] = json!([{"type": "Ready", "status": "Unknown"}]);
         let objects = adopt(objects);
-        let annotations = |node: &str| find(&objects, "Node", node).unwrap()["metadata"]["annotations"].clone();
+        let annotations =
+            |node: &str| find(&objects, "Node", node).unwrap()["metadata"]["annotations"].clone();
         assert_eq!(annotations("worker-0")[PENDING_CONFIG], "rendered-worker-next");
         assert!(annotations("worker-1").get(PENDING_CONFIG).is_none());
     }
