@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostParams, TypeMeta};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::world;
 use crate::preflight::Intent;
 use crate::snapshot::Snapshot;
-use crate::snapshot::kinds::KINDS;
+use crate::snapshot::kinds::Kind;
 
 /// So long without anything new is rest: longer than every deadline of the operator and of the Machine Config Operator.
 const QUIET: Duration = Duration::from_hours(2);
@@ -147,7 +147,7 @@ async fn play(question: Question) -> anyhow::Result<Outcome> {
     };
     let cluster = Cluster::start(config).await.context("cannot simulate this cluster")?;
     let client = cluster.server().client_named("osc-plan")?;
-    let before = inventory(&client).await?;
+    let before = inventory(&cluster);
     let cancel = CancellationToken::new();
     let options = Options {
         metrics_bind_address: BindAddress(None),
@@ -162,7 +162,7 @@ async fn play(question: Question) -> anyhow::Result<Outcome> {
     let mut record = Record::new(cluster.clock(), question.origin);
     ask(&client, &question.intent, &question.name).await?;
     record.until_rest(&client).await;
-    let after = inventory(&client).await?;
+    let after = inventory(&cluster);
     let kata_configs: Api<KataConfig> = Api::all(client.clone());
     let kata_config =
         kata_configs.get_opt(&question.name).await.context("cannot read the simulated KataConfig")?;
@@ -217,29 +217,17 @@ async fn ask(client: &Client, intent: &Intent, name: &str) -> anyhow::Result<()>
 }
 
 /// Every object that a plan tells of.
-async fn inventory(client: &Client) -> anyhow::Result<Vec<Value>> {
-    let mut objects = Vec::new();
-    for kind in KINDS
-        .iter()
-        .filter(|kind| !matches!(kind.name, "Pod" | "PodDisruptionBudget" | "CustomResourceDefinition"))
-    {
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind.api_resource());
-        match api.list(&ListParams::default()).await {
-            Ok(list) => {
-                for mut object in list.items {
-                    // Items of a list need not say what they are.
-                    object.types =
-                        Some(TypeMeta { api_version: kind.api_version(), kind: kind.name.to_owned() });
-                    objects.push(serde_json::to_value(object)?);
-                }
-            }
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot list simulated {}", kind.plural));
-            }
-        }
-    }
-    Ok(objects)
+fn inventory(cluster: &Cluster) -> Vec<Value> {
+    let told = |object: &&Arc<Value>| {
+        let kind = Kind::of(
+            object["apiVersion"].as_str().unwrap_or_default(),
+            object["kind"].as_str().unwrap_or_default(),
+        );
+        kind.is_some_and(|kind| {
+            !matches!(kind.name, "Pod" | "PodDisruptionBudget" | "CustomResourceDefinition")
+        })
+    };
+    cluster.server().objects().iter().filter(told).map(|object| (**object).clone()).collect()
 }
 
 /// What happens to the nodes.

@@ -333,9 +333,9 @@ mod tests {
             told(&file("c.yaml", "apiVersion: v1\nkind: List\nitems: []\n"))
                 .contains("there are no nodes in")
         );
-        let broken = "apiVersion: v1\nkind: Node\nmetadata: {name: n, labels: 5}\n";
+        let broken = "apiVersion: v1\nkind: Node\nmetadata: {name: node-1, labels: 5}\n";
         let error = told(&file("d.yaml", broken));
-        assert!(error.contains("Node n is not what its kind says"), "{error}");
+        assert!(error.contains("Node node-1 is not what its kind says"), "{error}");
     }
 
     #[test]
