@@ -4,6 +4,7 @@ mod demo;
 mod kubeconfig;
 mod plan;
 mod preflight;
+mod room;
 mod simulate;
 mod snapshot;
 mod status;

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, Node, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Node, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use osc_devcluster::sim::node::{is_cordoned, taints};
 use osc_devcluster::sim::placement::untolerated;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::quantity::{cpu, memory, thousandths};
+use crate::room::quantity::{cpu, memory, thousandths};
+use crate::room::{Amount, used};
 use crate::snapshot::Snapshot;
 
 /// The pod that room is counted in.
@@ -49,27 +50,6 @@ pub struct Room {
     pub pods: i64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Amount {
-    cpu: i128,
-    memory: i128,
-}
-
-impl Amount {
-    fn plus(self, other: Self) -> Self {
-        Self { cpu: self.cpu + other.cpu, memory: self.memory + other.memory }
-    }
-
-    fn max(self, other: Self) -> Self {
-        Self { cpu: self.cpu.max(other.cpu), memory: self.memory.max(other.memory) }
-    }
-
-    fn of(quantities: Option<&BTreeMap<String, Quantity>>) -> Self {
-        let get = |key: &str| quantities.and_then(|map| map.get(key)).and_then(thousandths).unwrap_or(0);
-        Self { cpu: get("cpu"), memory: get("memory") }
-    }
-}
-
 /// The classes of that name, as they are in `after`, on nodes with the labels that they have there.
 pub fn classes(names: &[String], after: &[Value], snapshot: &Snapshot) -> Vec<RuntimeClass> {
     let find = |name: &String| {
@@ -91,8 +71,7 @@ fn class(name: &str, object: &Value, after: &[Value], snapshot: &Snapshot) -> Ru
         let name = node.metadata.name.clone().unwrap_or_default();
         let (count, taken) = used.get(name.as_str()).copied().unwrap_or_default();
         let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
-        let has = Amount::of(allocatable);
-        let free = Amount { cpu: (has.cpu - taken.cpu).max(0), memory: (has.memory - taken.memory).max(0) };
+        let free = Amount::of(allocatable).less(taken);
         let slots =
             allocatable.and_then(|map| map.get("pods")).and_then(thousandths).map_or(0, |slots| slots / 1000);
         let room = fits(free, one, slots - count);
@@ -127,41 +106,11 @@ fn takes(node: &Node, scheduling: &Value) -> bool {
     let selected = selector.is_none_or(|selector| {
         selector.iter().all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str())
     });
-    let tolerations: Vec<k8s_openapi::api::core::v1::Toleration> =
+    let tolerations: Vec<Toleration> =
         serde_json::from_value(scheduling["tolerations"].clone()).unwrap_or_default();
     selected
         && !is_cordoned(node)
         && untolerated(taints(node), &tolerations, &["NoSchedule", "NoExecute"]).is_none()
-}
-
-/// How many pods each node has, and what they ask for.
-fn used(pods: &[Pod]) -> BTreeMap<&str, (i128, Amount)> {
-    let mut used: BTreeMap<&str, (i128, Amount)> = BTreeMap::new();
-    for pod in pods {
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        let Some(spec) = pod.spec.as_ref().filter(|_| !matches!(phase, Some("Succeeded" | "Failed"))) else {
-            continue;
-        };
-        let Some(node) = spec.node_name.as_deref() else { continue };
-        let (count, amount) = used.entry(node).or_default();
-        *count += 1;
-        *amount = amount.plus(requests(spec));
-    }
-    used
-}
-
-/// What the scheduler reserves for a pod: its containers together, or its greediest init container, and the overhead.
-fn requests(spec: &PodSpec) -> Amount {
-    let of = |container: &Container| {
-        Amount::of(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()))
-    };
-    let sidecar = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
-    let init = || spec.init_containers.iter().flatten();
-    let running =
-        spec.containers.iter().chain(init().filter(sidecar)).map(of).fold(Amount::default(), Amount::plus);
-    let starting =
-        init().filter(|container| !sidecar(container)).map(of).fold(Amount::default(), Amount::max);
-    running.max(starting).plus(Amount::of(spec.overhead.as_ref()))
 }
 
 #[cfg(test)]
@@ -169,22 +118,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn spec(value: Value) -> PodSpec {
-        serde_json::from_value(value).unwrap()
-    }
-
     fn container(cpu: &str, memory: &str) -> Value {
         json!({"name": "c", "resources": {"requests": {"cpu": cpu, "memory": memory}}})
-    }
-
-    #[test]
-    fn a_pod_takes_what_the_scheduler_reserves() {
-        let pod = spec(json!({
-            "containers": [container("100m", "1Gi"), container("1", "1Gi")],
-            "initContainers": [container("3", "1Mi")],
-            "overhead": {"cpu": "250m", "memory": "350Mi"},
-        }));
-        assert_eq!(requests(&pod), Amount { cpu: 3250, memory: (2048 + 350) * MEBIBYTE });
     }
 
     #[test]

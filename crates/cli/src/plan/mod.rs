@@ -6,7 +6,6 @@
 mod capacity;
 mod diff;
 mod pace;
-mod quantity;
 mod show;
 mod simulation;
 mod world;
@@ -124,7 +123,7 @@ pub struct Relief {
 /// Plans.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let intent = match &arguments.filename {
-        Some(file) => Intent::Apply(preflight::read_kata_config(file)?),
+        Some(file) => Intent::Apply(Box::new(preflight::read_kata_config(file)?)),
         None => Intent::Delete,
     };
     let snapshot = arguments.source.read().await?;

@@ -1,7 +1,9 @@
 //! The plan for a person: the verdict first, then what blocks, who reboots when, and what there is in the end.
 
+use std::collections::BTreeSet;
+
 use super::diff::{Difference, Fate, roles};
-use super::{Plan, Reboot, Relief};
+use super::{Plan, Reboot, Relief, Stop};
 use crate::preflight::Intent;
 use crate::preflight::finding::{self, Finding, Severity, wrapped};
 use crate::table::aligned;
@@ -19,47 +21,53 @@ pub fn verdict(plan: &Plan, intent: &Intent, name: &str, nodes: usize) -> String
         Intent::Apply(_) => format!("Applying {name}"),
         Intent::Delete => format!("Removing {name}"),
     };
-    let blocks = plan.findings.iter().filter(|finding| finding.severity == Severity::Blocks).count();
-    let things = if blocks == 1 { "1 thing stands".to_owned() } else { format!("{blocks} things stand") };
-    let of = |reboots: &[Reboot]| format!("{} of {nodes} {} once", reboots.len(), plural(nodes, "node"));
+    let effect = |reboots: &[Reboot], minutes| match reboots.len() {
+        0 => "reboots no node".to_owned(),
+        _ => format!("reboots {} and takes about {}", who(reboots, nodes), duration(minutes)),
+    };
     if !plan.blocked {
-        return match (plan.reboots.len(), plan.objects.is_empty()) {
-            (0, true) => format!("Nothing to do: {}. No node reboots.", as_asked(intent, name)),
-            (0, false) => format!("{doing} reboots no node."),
-            (_, _) => {
-                format!("{doing} reboots {} and takes about {}.", of(&plan.reboots), duration(plan.minutes))
-            }
+        return if plan.reboots.is_empty() && plan.objects.is_empty() {
+            format!("Nothing to do: {}. No node reboots.", as_asked(intent, name))
+        } else {
+            format!("{doing} {}.", effect(&plan.reboots, plan.minutes))
         };
     }
-    let stuck = plan.stop.as_ref().map_or(0, |stop| stop.stuck.len());
-    let done = plan.reboots.len() - stuck;
-    let where_it_stops = match (&plan.stop, done, stuck) {
-        (None, ..) => String::new(),
-        (Some(_), 0, 0) => " No node would reboot.".to_owned(),
-        (Some(stop), _, 0) => format!(
-            " It would stop after {done} {}, with {} waiting.",
-            plural(done, "reboot"),
-            stop.waiting.len()
-        ),
-        (Some(stop), _, _) => format!(
-            " It would stop in the middle: after {done} {}, with {} held up and {} waiting.",
-            plural(done, "reboot"),
+    let blocks = plan.findings.iter().filter(|finding| finding.severity == Severity::Blocks).count();
+    let things = if blocks == 1 { "1 thing stands".to_owned() } else { format!("{blocks} things stand") };
+    let stops = plan.stop.as_ref().map_or_else(String::new, |stop| stops(plan, stop));
+    let without = match (&plan.stop, &plan.without_blocks) {
+        (Some(_), Some(relief)) if relief.finished => Some(effect(&relief.reboots, relief.minutes)),
+        // The simulation got through all the same: it installs what is missing, and takes no rights.
+        (None, _) => Some(effect(&plan.reboots, plan.minutes)),
+        _ => None,
+    };
+    let without = without.map_or_else(String::new, |effect| format!(" Without that, it {effect}."));
+    format!("{doing} would not get done: {things} in the way.{stops}{without}")
+}
+
+/// `3 of 6 nodes, each once`.
+fn who(reboots: &[Reboot], nodes: usize) -> String {
+    let different: BTreeSet<&str> = reboots.iter().map(|reboot| reboot.node.as_str()).collect();
+    let of = format!("{} of {}", different.len(), count(nodes, "node"));
+    match (different.len(), reboots.len()) {
+        (1, 1) => format!("{of} once"),
+        (different, all) if different == all => format!("{of}, each once,"),
+        (_, all) => format!("{of}, {all} times altogether,"),
+    }
+}
+
+fn stops(plan: &Plan, stop: &Stop) -> String {
+    let (stuck, waiting) = (stop.stuck.len(), stop.waiting.len());
+    let done = plan.reboots.len() - stuck.min(plan.reboots.len());
+    match (done, stuck) {
+        (0, 0) => " No node would reboot.".to_owned(),
+        (_, 0) => format!(" It would stop after {}, with {waiting} waiting.", count(done, "reboot")),
+        _ => format!(
+            " It would stop in the middle: after {}, with {} held up and {waiting} waiting.",
+            count(done, "reboot"),
             count(stuck, "node"),
-            stop.waiting.len()
         ),
-    };
-    let without = match &plan.without_blocks {
-        Some(relief) if relief.finished && !relief.reboots.is_empty() => {
-            format!(
-                " Without that, it reboots {} and takes about {}.",
-                of(&relief.reboots),
-                duration(relief.minutes)
-            )
-        }
-        Some(relief) if relief.finished => " Without that, no node reboots.".to_owned(),
-        _ => String::new(),
-    };
-    format!("{doing} would not get done: {things} in the way.{where_it_stops}{without}")
+    }
 }
 
 fn as_asked(intent: &Intent, name: &str) -> String {
@@ -110,17 +118,16 @@ pub fn lines(plan: &Plan, whole_diff: bool) -> Vec<String> {
 fn section(lines: &mut Vec<String>, title: &str, body: Vec<String>) {
     if !body.is_empty() {
         lines.extend([String::new(), style::command(title)]);
-        lines.extend(body.into_iter().map(|line| format!("  {line}")));
+        lines.extend(body.into_iter().map(|line| if line.is_empty() { line } else { format!("  {line}") }));
     }
 }
 
 fn order(plan: &Plan) -> Vec<String> {
-    let mut lines = Vec::new();
-    if plan.reboots.is_empty() && plan.without_blocks.as_ref().is_none_or(|relief| relief.reboots.is_empty())
-    {
-        return lines;
+    let relief = plan.without_blocks.as_ref().filter(|relief| relief.finished);
+    if plan.reboots.is_empty() && relief.is_none_or(|relief| relief.reboots.is_empty()) {
+        return Vec::new();
     }
-    lines.extend(table(&plan.reboots));
+    let mut lines = table(&plan.reboots);
     if let Some(stop) = &plan.stop {
         if plan.reboots.is_empty() {
             lines.push("none, as things stand".to_owned());
@@ -129,16 +136,9 @@ fn order(plan: &Plan) -> Vec<String> {
             lines.extend(wrapped(&format!("It stops there: {}", stop.message), WIDTH - 2));
         }
     }
-    if let Some(relief) = plan.without_blocks.as_ref().filter(|relief| relief.finished) {
-        lines.extend(relieved(relief));
-    }
-    lines.push(format!("Reckoned with {}.", plan.pace.source));
+    lines.extend(relief.into_iter().flat_map(relieved));
+    lines.extend(wrapped(&format!("Reckoned with {}.", plan.pace.source), WIDTH - 2));
     lines
-        .iter()
-        .flat_map(
-            |line| if line.starts_with("Reckoned") { wrapped(line, WIDTH - 2) } else { vec![line.clone()] },
-        )
-        .collect()
 }
 
 fn relieved(relief: &Relief) -> Vec<String> {

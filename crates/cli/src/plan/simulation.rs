@@ -199,16 +199,13 @@ async fn ask(client: &Client, intent: &Intent, name: &str) -> anyhow::Result<()>
     };
     let present = api.get_opt(name).await.context("cannot read the simulated KataConfig")?;
     let spec = json!(wanted.spec.clone().unwrap_or_default());
-    let applied = match present {
-        Some(mut present) => {
-            present.data["spec"] = spec;
-            api.replace(name, &PostParams::default(), &present).await
-        }
-        None => {
-            let mut object = DynamicObject::new(name, &resource).data(json!({"spec": spec}));
-            object.metadata.labels.clone_from(&wanted.metadata.labels);
-            api.create(&PostParams::default(), &object).await
-        }
+    let applied = if let Some(mut present) = present {
+        present.data["spec"] = spec;
+        api.replace(name, &PostParams::default(), &present).await
+    } else {
+        let mut object = DynamicObject::new(name, &resource).data(json!({"spec": spec}));
+        object.metadata.labels.clone_from(&wanted.metadata.labels);
+        api.create(&PostParams::default(), &object).await
     };
     applied
         .map(drop)

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use osc_devcluster::sim::placement::selects;
+use osc_devcluster::sim::node::{is_cordoned, is_ready as is_node_ready, taints};
+use osc_devcluster::sim::placement::{selects, untolerated};
 use osc_engine::observed::Pods;
 use serde_json::Value;
 
 use super::finding::Finding;
 use super::situation::{Intent, Situation, full_name};
+use crate::room::{Amount, requests, used};
 use crate::snapshot::Snapshot;
 
 const VMI: &str = "VirtualMachineInstance";
@@ -139,6 +141,51 @@ pub fn bare_pods(situation: &Situation<'_>) -> Vec<Finding> {
             .why("The Machine Config Operator drains by force: pods like these are deleted, and nobody makes them anew.")
             .remedy("Save what they hold, and start them again afterwards; better, let a Deployment own them."),
     ]
+}
+
+/// Nodes whose pods find no room elsewhere while they reboot.
+pub fn room(situation: &Situation<'_>) -> Vec<Finding> {
+    let used = used(&situation.snapshot.pods);
+    let mut free: BTreeMap<&str, Amount> = BTreeMap::new();
+    for node in situation.snapshot.nodes.iter().filter(|node| takes_pods(node)) {
+        let name = node.metadata.name.as_deref().unwrap_or_default();
+        let taken = used.get(name).map_or(Amount::default(), |(_, amount)| *amount);
+        free.insert(name, Amount::allocatable(node).less(taken));
+    }
+    let mut needed: BTreeMap<&str, Amount> = BTreeMap::new();
+    for (pod, node) in situation.pods_to_move() {
+        let amount = pod.spec.as_ref().map_or(Amount::default(), requests);
+        let sum = needed.entry(node).or_default();
+        *sum = sum.plus(amount);
+    }
+    let without: Vec<String> = needed
+        .into_iter()
+        .filter_map(|(node, needed)| {
+            let others = free.iter().filter(|(other, _)| **other != node).map(|(_, free)| *free);
+            let others = others.fold(Amount::default(), Amount::plus);
+            let told = || {
+                format!("Node {node} (its pods need {}, the others have {})", needed.words(), others.words())
+            };
+            (!needed.fits(others)).then(told)
+        })
+        .collect();
+    if without.is_empty() {
+        return Vec::new();
+    }
+    vec![
+        Finding::warns("NoRoomForPods", "the other nodes have no room for the pods of a node that reboots")
+            .at_all(without)
+            .why("What finds no room is down until the node is back. With a disruption budget, the next drain waits for it.")
+            .remedy("Add a node, scale something down, or choose a time at which these pods may be down.")
+            .command("oc adm top nodes"),
+    ]
+}
+
+/// Whether an ordinary pod may land on the node.
+fn takes_pods(node: &Node) -> bool {
+    is_node_ready(node)
+        && !is_cordoned(node)
+        && untolerated(taints(node), &[], &["NoSchedule", "NoExecute"]).is_none()
 }
 
 /// A virtual machine of OpenShift Virtualization that cannot move to another node.

@@ -46,7 +46,7 @@ pub struct Arguments {
 type Check = fn(&Situation<'_>) -> Vec<Finding>;
 
 /// All checks, the most general first.
-const CHECKS: [Check; 17] = [
+const CHECKS: [Check; 20] = [
     cluster::machine_config_operator,
     cluster::operator,
     cluster::rights,
@@ -63,7 +63,10 @@ const CHECKS: [Check; 17] = [
     drain::budgets,
     drain::overlapping_budgets,
     drain::virtual_machines,
+    drain::room,
     drain::bare_pods,
+    cluster::release,
+    cluster::unreadable,
 ];
 
 /// Everything that is found, the gravest first.
@@ -71,8 +74,6 @@ pub fn findings(snapshot: &Snapshot, intent: &Intent) -> Vec<Finding> {
     let observed = snapshot.observed();
     let situation = Situation::new(snapshot, &observed, intent);
     let mut found: Vec<Finding> = CHECKS.iter().flat_map(|check| check(&situation)).collect();
-    found.extend(cluster::release(&situation));
-    found.extend(cluster::unreadable(&situation));
     found.sort_by_key(|finding| finding.severity);
     found
 }
@@ -88,13 +89,15 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let snapshot = arguments.source.read().await?;
     let intent = match asked {
         _ if arguments.delete => Intent::Delete,
-        Some(kata_config) => Intent::Apply(kata_config),
+        Some(kata_config) => Intent::Apply(Box::new(kata_config)),
         None => Intent::of_cluster(&snapshot),
     };
     let findings = findings(&snapshot, &intent);
     match arguments.output {
         Output::Text => {
-            describe(&snapshot, &intent, &findings).iter().for_each(|line| anstream::println!("{line}"))
+            for line in describe(&snapshot, &intent, &findings) {
+                anstream::println!("{line}");
+            }
         }
         Output::Json => println!("{}", serde_json::to_string_pretty(&as_json(&findings))?),
         Output::Yaml => print!("{}", serde_saphyr::to_string(&as_json(&findings))?),

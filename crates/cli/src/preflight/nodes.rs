@@ -63,10 +63,11 @@ fn of_pool(situation: &Situation<'_>, pool: &PoolView) -> Vec<Finding> {
 
 /// Whether nodes get their next configuration from this pool. Nodes that only leave it do not care.
 fn is_needed(situation: &Situation<'_>, pool: &str) -> bool {
-    let leaving = matches!(situation.intent, Intent::Delete) || !situation.membership.leave.is_empty();
+    let deleting = matches!(situation.intent, Intent::Delete);
     match (situation.layout, pool) {
         (Layout::Converged, _) => true,
-        (Layout::Regular, names::WORKER_POOL) => leaving,
+        (Layout::Regular, names::WORKER_POOL) => deleting || !situation.membership.leave.is_empty(),
+        (Layout::Regular, _) if deleting => false,
         // Nodes that only leave it need nothing of it.
         (Layout::Regular, _) => situation.affected.len() > situation.membership.leave.len(),
     }
@@ -83,12 +84,11 @@ fn paused(pool: &PoolView, needed: bool) -> Finding {
             .remedy("Find out who paused it and why; then let it go on.")
             .command(go_on);
     }
+    let next = if name == names::KATA_POOL { names::WORKER_POOL } else { names::KATA_POOL };
     Finding::warns("PoolPaused", what)
         .at(pool_place(name))
         .why(format!(
-            "Nodes that get Kata leave this pool for {}, which is not paused: changes that the pause holds back reach \
-             them now, in the same reboot.",
-            names::KATA_POOL
+            "Nodes leave this pool for {next}: changes that the pause holds back reach them there, in the same reboot."
         ))
         .remedy("Find out what it holds back, and pause or postpone this, too, if that must not happen.")
         .command(format!("oc describe mcp {name}"))

@@ -15,7 +15,7 @@ use crate::snapshot::Snapshot;
 #[derive(Clone, Debug)]
 pub enum Intent {
     /// Apply this KataConfig.
-    Apply(KataConfig),
+    Apply(Box<KataConfig>),
     /// Delete the KataConfig.
     Delete,
 }
@@ -23,14 +23,14 @@ pub enum Intent {
 impl Intent {
     /// What is asked for where nobody gave a KataConfig: the one that is there, else the plainest.
     pub fn of_cluster(snapshot: &Snapshot) -> Self {
-        let present = oldest(snapshot).cloned();
-        Self::Apply(present.unwrap_or_else(|| KataConfig {
+        let plainest = || KataConfig {
             metadata: kube::api::ObjectMeta {
                 name: Some("example-kataconfig".to_owned()),
                 ..Default::default()
             },
             ..KataConfig::default()
-        }))
+        };
+        Self::Apply(Box::new(oldest(snapshot).cloned().unwrap_or_else(plainest)))
     }
 
     /// The KataConfig's name, if there is to be one.

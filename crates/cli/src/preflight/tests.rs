@@ -16,7 +16,11 @@ fn kata_config(spec: &Value) -> KataConfig {
 }
 
 fn all_workers() -> Intent {
-    Intent::Apply(kata_config(&json!({})))
+    intent(kata_config(&json!({})))
+}
+
+fn intent(kata_config: KataConfig) -> Intent {
+    Intent::Apply(Box::new(kata_config))
 }
 
 /// A regular cluster with three workers, and these objects besides.
@@ -196,11 +200,11 @@ fn what_could_not_be_read_is_told_with_what_that_means() {
 
 #[test]
 fn a_specification_that_cannot_be_is_refused() {
-    let intent = Intent::Apply(kata_config(
+    let intent = intent(kata_config(
         &json!({"logLevel": "loud", "kataConfigPoolSelector": {"matchLabels": {"-": ""}}}),
     ));
     check(&cluster(vec![]), &intent, &[(Blocks, "InvalidConfiguration"), (Blocks, "InvalidConfiguration")]);
-    let peer_pods = Intent::Apply(kata_config(&json!({"enablePeerPods": true})));
+    let peer_pods = intent(kata_config(&json!({"enablePeerPods": true})));
     check(&cluster(vec![]), &peer_pods, &[(Warns, "PeerPodsUnavailable")]);
 }
 
@@ -253,6 +257,15 @@ fn a_paused_pool_blocks_where_nodes_need_it_and_is_told_where_they_leave_it() {
     let paused = |object: &mut Value| object["spec"]["paused"] = json!(true);
     check(&cluster(vec![pool("worker", paused)]), &all_workers(), &[(Warns, "PoolPaused")]);
     check(&cluster(vec![pool("master", paused)]), &all_workers(), &[]);
+    let mut objects = installed(Some("kata"));
+    objects.extend([
+        pool("worker", paused),
+        node("worker-0", |node| {
+            node["metadata"]["labels"][names::KATA_NODE_ROLE] = json!("");
+            node["metadata"]["annotations"][names::MCO_CURRENT_CONFIG] = json!("rendered-kata-oc-1");
+        }),
+    ]);
+    check(&cluster(objects), &Intent::Delete, &[(Blocks, "PoolPaused")]);
     let kata = custom_pool("kata-oc", paused);
     let found = check(&cluster(vec![kata.clone()]), &all_workers(), &[(Blocks, "PoolPaused")]);
     assert_eq!(
@@ -288,7 +301,7 @@ fn a_degraded_or_busy_pool_is_told() {
 fn nodes_that_are_unavailable_use_up_what_the_pool_allows() {
     let cordoned = node("worker-1", |node| node["spec"]["unschedulable"] = json!(true));
     let down = node("worker-1", |node| {
-        node["status"]["conditions"] = json!([{"type": "Ready", "status": "Unknown"}])
+        node["status"]["conditions"] = json!([{"type": "Ready", "status": "Unknown"}]);
     });
     let roomy = custom_pool("kata-oc", |pool| pool["spec"]["maxUnavailable"] = json!(2));
     let found = check(&cluster(vec![cordoned.clone()]), &all_workers(), &[(Blocks, "NodeCordoned")]);
@@ -297,7 +310,7 @@ fn nodes_that_are_unavailable_use_up_what_the_pool_allows() {
     check(&cluster(vec![down.clone()]), &all_workers(), &[(Blocks, "NodeNotReady")]);
     check(&cluster(vec![down, roomy]), &all_workers(), &[(Warns, "NodeNotReady")]);
     // Not one that has nothing to do with it.
-    let chosen = Intent::Apply(kata_config(
+    let chosen = intent(kata_config(
         &json!({"kataConfigPoolSelector": {"matchLabels": {"kubernetes.io/hostname": "worker-0"}}}),
     ));
     check(&cluster(vec![cordoned]), &chosen, &[]);
@@ -341,16 +354,15 @@ fn a_node_cannot_be_in_two_custom_pools() {
 #[test]
 fn selected_nodes_of_the_control_plane_are_told() {
     let master = node("master-0", |node| node["metadata"]["labels"][names::WORKER_NODE_ROLE] = json!(""));
-    let explicit = Intent::Apply(kata_config(&json!({"kataConfigPoolSelector": {}})));
+    let explicit = intent(kata_config(&json!({"kataConfigPoolSelector": {}})));
     check(&cluster(vec![master]), &explicit, &[(Warns, "ControlPlaneNodeSelected")]);
 }
 
 #[test]
 fn the_selection_has_to_select_something() {
-    let nothing =
-        Intent::Apply(kata_config(&json!({"kataConfigPoolSelector": {"matchLabels": {"no": "such"}}})));
+    let nothing = intent(kata_config(&json!({"kataConfigPoolSelector": {"matchLabels": {"no": "such"}}})));
     check(&cluster(vec![]), &nothing, &[(Blocks, "NothingSelected")]);
-    let eligible = Intent::Apply(kata_config(&json!({"checkNodeEligibility": true})));
+    let eligible = intent(kata_config(&json!({"checkNodeEligibility": true})));
     check(&cluster(vec![]), &eligible, &[(Blocks, "NoEligibleNodes")]);
     let labelled =
         node("worker-0", |node| node["metadata"]["labels"][names::NODE_ELIGIBLE_LABEL] = json!("true"));
@@ -408,6 +420,24 @@ fn pods_that_nobody_brings_back_are_told() {
     assert_eq!(found[0].places, ["Pod shop/alone on worker-0"]);
     check(&cluster(vec![pod("owned", "worker-0", Some("ReplicaSet"), &json!({}))]), &all_workers(), &[]);
     check(&cluster(vec![pod("static", "worker-0", Some("Node"), &json!({}))]), &all_workers(), &[]);
+}
+
+#[test]
+fn pods_that_find_no_room_elsewhere_are_told() {
+    let pod = |name: &str, node: &str, cpu: &str| {
+        let containers =
+            json!([{"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}]);
+        pod(name, node, Some("ReplicaSet"), &json!({"containers": containers}))
+    };
+    // A node has 15.5 CPU.
+    let tight = ["worker-0", "worker-1", "worker-2"].map(|node| pod(node, node, "12"));
+    let found = check(&cluster(tight.to_vec()), &all_workers(), &[(Warns, "NoRoomForPods")]);
+    assert_eq!(
+        found[0].places[0],
+        "Node worker-0 (its pods need 12 CPU and 1Gi of memory, the others have 7 CPU and 121Gi of memory)"
+    );
+    let roomy = ["worker-0", "worker-1", "worker-2"].map(|node| pod(node, node, "8"));
+    check(&cluster(roomy.to_vec()), &all_workers(), &[]);
 }
 
 fn machine(strategy: &Value, migratable: &str) -> Value {

@@ -44,14 +44,10 @@ pub async fn read(client: &Client, address: &str) -> anyhow::Result<Snapshot> {
     client.apiserver_version().await.with_context(|| format!("cannot reach the API server at {address}"))?;
     #[allow(clippy::disallowed_methods, reason = "a snapshot carries the time at which it was taken")]
     let taken = Timestamp::now();
-    let mut reading = Reading {
-        client,
-        prints: Fingerprints::new(),
-        objects: Vec::new(),
-        served: BTreeSet::new(),
-        missing: Vec::new(),
-    };
-    for kind in KINDS {
+    let mut reading =
+        Reading { client, prints: Fingerprints::new(), objects: Vec::new(), missing: Vec::new() };
+    let served = served(client).await?;
+    for kind in KINDS.iter().filter(|kind| served.contains(&kind.resource())) {
         reading.kind(kind).await?;
     }
     if let Some(missing) = reading.missing.iter().find(|missing| missing.resource == "nodes") {
@@ -60,7 +56,7 @@ pub async fn read(client: &Client, address: &str) -> anyhow::Result<Snapshot> {
     let info = Info {
         cluster: address.to_owned(),
         taken: Some(taken),
-        served: Some(reading.served),
+        served: Some(served),
         missing: reading.missing,
     };
     let mut snapshot = Snapshot::new(info, reading.objects)?;
@@ -68,11 +64,35 @@ pub async fn read(client: &Client, address: &str) -> anyhow::Result<Snapshot> {
     Ok(snapshot)
 }
 
+/// Which of the kinds the cluster serves. Asked beforehand, since who may not read a kind is told so even where there is
+/// no such kind.
+async fn served(client: &Client) -> anyhow::Result<BTreeSet<String>> {
+    let mut served = BTreeSet::new();
+    let versions: BTreeSet<String> = KINDS.iter().map(Kind::api_version).collect();
+    for version in versions {
+        let resources = if version.contains('/') {
+            client.list_api_group_resources(&version).await
+        } else {
+            client.list_core_api_resources(&version).await
+        };
+        let resources = match resources {
+            Ok(list) => list.resources,
+            Err(Error::Api(status)) if status.code == 404 => continue,
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot ask for the resources of {version}"));
+            }
+        };
+        let here = KINDS.iter().filter(|kind| kind.api_version() == version);
+        let here = here.filter(|kind| resources.iter().any(|resource| resource.name == kind.plural));
+        served.extend(here.map(Kind::resource));
+    }
+    Ok(served)
+}
+
 struct Reading<'a> {
     client: &'a Client,
     prints: Fingerprints,
     objects: Vec<Value>,
-    served: BTreeSet<String>,
     missing: Vec<Missing>,
 }
 
@@ -83,13 +103,8 @@ impl Reading<'_> {
             Objects::Named(objects) => self.get(kind, objects).await,
         };
         match read {
-            Ok(()) => {
-                self.served.insert(kind.resource());
-                Ok(())
-            }
-            Err(Error::Api(status)) if status.code == 404 => Ok(()),
+            Ok(()) => Ok(()),
             Err(Error::Api(status)) if status.code == 403 => {
-                self.served.insert(kind.resource());
                 self.missing.push(Missing { resource: kind.resource(), why: status.message.clone() });
                 Ok(())
             }

@@ -89,12 +89,11 @@ fn write_directory(snapshot: &Snapshot, path: &Path) -> anyhow::Result<usize> {
 fn file_of(object: &Value) -> Option<PathBuf> {
     let kind = Kind::of(object["apiVersion"].as_str()?, object["kind"].as_str()?)?;
     let metadata = &object["metadata"];
-    let path = match metadata["namespace"].as_str() {
-        Some(namespace) => format!("{NAMESPACES}/{namespace}/{}/{}.yaml", kind.folder(), kind.plural),
-        None => {
-            let name = metadata["name"].as_str()?;
-            format!("{CLUSTER_SCOPED}/{}/{}/{name}.yaml", kind.folder(), kind.plural)
-        }
+    let (folder, plural) = (kind.folder(), kind.plural);
+    let path = if let Some(namespace) = metadata["namespace"].as_str() {
+        format!("{NAMESPACES}/{namespace}/{folder}/{plural}.yaml")
+    } else {
+        format!("{CLUSTER_SCOPED}/{folder}/{plural}/{}.yaml", metadata["name"].as_str()?)
     };
     Some(PathBuf::from(path))
 }
@@ -155,17 +154,17 @@ impl Reading {
             "{} is no Kubernetes object and no list of them: it has no field kind",
             path.display()
         );
-        self.take(value);
+        self.take(&value);
         Ok(())
     }
 
-    fn take(&mut self, value: Value) {
+    fn take(&mut self, value: &Value) {
         let kind_of = |value: &Value| Kind::of(value["apiVersion"].as_str()?, value["kind"].as_str()?);
-        if let Some(kind) = kind_of(&value) {
+        if let Some(kind) = kind_of(value) {
             let metadata = &value["metadata"];
             let text = |field: &str| metadata[field].as_str().unwrap_or_default();
             if kind.wants(text("namespace"), text("name")) {
-                self.objects.push(reduce(kind, &value, &self.prints));
+                self.objects.push(reduce(kind, value, &self.prints));
             }
         } else if value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) {
             let (api_version, kind) = (value["apiVersion"].clone(), value["kind"].clone());
@@ -175,7 +174,7 @@ impl Reading {
                     item["apiVersion"] = api_version.clone();
                     item["kind"] = kind.as_str().unwrap_or_default().trim_end_matches("List").into();
                 }
-                self.take(item);
+                self.take(&item);
             }
         }
     }
@@ -206,7 +205,7 @@ impl Reading {
                 for pod in entries(&namespace.join("pods"))? {
                     let name = pod.file_name().map(|name| format!("{}.yaml", name.to_string_lossy()));
                     if let Some(file) = name.map(|name| pod.join(name)).filter(|file| file.is_file()) {
-                        self.take(parse(&file)?);
+                        self.take(&parse(&file)?);
                     }
                 }
             }
@@ -230,7 +229,7 @@ impl Reading {
                 }
                 let files = if entry.is_dir() { entries(&entry)? } else { vec![entry] };
                 for file in files.into_iter().filter(|file| is_object_file(file)) {
-                    self.take(parse(&file)?);
+                    self.take(&parse(&file)?);
                 }
             }
         }

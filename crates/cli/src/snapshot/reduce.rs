@@ -21,11 +21,9 @@ impl Fingerprints {
 
     fn of(&self, content: &Value) -> String {
         let digest = Sha256::new().chain_update(self.salt).chain_update(canonical(content)).finalize();
-        let mut text = String::from("fingerprint:");
-        for byte in &digest[..16] {
-            text.push_str(&format!("{byte:02x}"));
-        }
-        text
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest[..16]);
+        format!("fingerprint:{}", uuid::Uuid::from_bytes(half).simple())
     }
 }
 

@@ -15,10 +15,10 @@ fn three_workers_reboot_one_after_the_other() {
     assert_eq!(code, 0, "{plan}");
     assert_eq!(order(&plan), ["worker-0", "worker-1", "worker-2"]);
     assert_eq!(plan["reboots"][1]["begins"], 20);
-    assert_eq!((&plan["minutes"], &plan["pace"]["seconds"]), (&json!(61), &json!(1200)));
+    assert_eq!((&plan["minutes"], &plan["pace"]["seconds"]), (&json!(60), &json!(1200)));
     assert_eq!(
         plan["verdict"],
-        "Applying example-kataconfig reboots 3 of 6 nodes once and takes about 1 h 1 min."
+        "Applying example-kataconfig reboots 3 of 6 nodes, each once, and takes about 1 h."
     );
     assert_eq!(plan["runtimeClasses"][0]["name"], "kata");
     assert_eq!(plan["runtimeClasses"][0]["nodes"].as_array().unwrap().len(), 3);
@@ -151,6 +151,30 @@ fn a_budget_with_room_does_not_since_its_pods_are_brought_back_elsewhere() {
     objects.push(budget("db", 2, 3));
     let (plan, code) = Files::new(&objects, &json!({})).plan(&["-f", "kataconfig.yaml"]);
     assert_eq!((code, order(&plan).len()), (0, 3), "{plan}");
+}
+
+#[test]
+fn a_pool_that_lets_two_nodes_go_at_a_time_takes_half_as_long() {
+    let mut objects = installed(fresh(&workers(4)), &json!({}));
+    find(&mut objects, "MachineConfigPool", "kata-oc")["spec"]["maxUnavailable"] = json!(2);
+    let files = Files::new(&objects, &json!({"logLevel": "debug"}));
+    let (plan, code) = files.plan(&["-f", "kataconfig.yaml", "--reboot-minutes", "30"]);
+    assert_eq!((code, order(&plan).len(), &plan["minutes"]), (0, 4, &json!(60)), "{plan}");
+    let begins: Vec<&Value> =
+        plan["reboots"].as_array().unwrap().iter().map(|reboot| &reboot["begins"]).collect();
+    assert_eq!(begins, [0, 0, 30, 30].map(Value::from).iter().collect::<Vec<_>>());
+}
+
+/// The pool that is paused is not the one that nodes go to.
+#[test]
+fn removal_does_not_mind_that_the_pool_of_kata_is_paused_but_that_of_the_workers() {
+    let mut objects = installed(fresh(&workers(2)), &json!({}));
+    pause(&mut objects, "kata-oc");
+    let (plan, code) = Files::new(&objects, &json!({})).plan(&["--delete"]);
+    assert_eq!((code, order(&plan).len(), reasons(&plan, "warns")), (0, 2, vec!["PoolPaused"]), "{plan}");
+    pause(&mut objects, "worker");
+    let (plan, code) = Files::new(&objects, &json!({})).plan(&["--delete"]);
+    assert_eq!((code, order(&plan).len(), reasons(&plan, "blocks")), (2, 0, vec!["PoolPaused"]), "{plan}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::fixture::{NAME, create, kata_config, operator, order, osc, stderr, workers};
 
 /// How long anything may take, in real time; two cores may be busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// An embedded cluster that serves over a socket, with the operator at work.
 struct Bed {
