@@ -39,8 +39,8 @@ pub fn objects(snapshot: &Snapshot) -> Vec<Value> {
 }
 
 /// Kinds that the simulation has of its own, takes apart, or has no use for.
-const NOT_LOADED: [&str; 5] =
-    ["CustomResourceDefinition", "Pod", "PodDisruptionBudget", "VirtualMachine", "VirtualMachineInstance"];
+const NOT_LOADED: [&str; 4] =
+    ["CustomResourceDefinition", "Pod", "PodDisruptionBudget", "VirtualMachineInstance"];
 
 /// Definitions of what the cluster serves; that of KataConfig in any case, to see what would come of it.
 fn definitions(snapshot: &Snapshot) -> Vec<Value> {

@@ -16,10 +16,10 @@ fn kata_config(spec: &Value) -> KataConfig {
 }
 
 fn all_workers() -> Intent {
-    intent(kata_config(&json!({})))
+    apply(kata_config(&json!({})))
 }
 
-fn intent(kata_config: KataConfig) -> Intent {
+fn apply(kata_config: KataConfig) -> Intent {
     Intent::Apply(Box::new(kata_config))
 }
 
@@ -200,11 +200,11 @@ fn what_could_not_be_read_is_told_with_what_that_means() {
 
 #[test]
 fn a_specification_that_cannot_be_is_refused() {
-    let intent = intent(kata_config(
+    let intent = apply(kata_config(
         &json!({"logLevel": "loud", "kataConfigPoolSelector": {"matchLabels": {"-": ""}}}),
     ));
     check(&cluster(vec![]), &intent, &[(Blocks, "InvalidConfiguration"), (Blocks, "InvalidConfiguration")]);
-    let peer_pods = intent(kata_config(&json!({"enablePeerPods": true})));
+    let peer_pods = apply(kata_config(&json!({"enablePeerPods": true})));
     check(&cluster(vec![]), &peer_pods, &[(Warns, "PeerPodsUnavailable")]);
 }
 
@@ -310,7 +310,7 @@ fn nodes_that_are_unavailable_use_up_what_the_pool_allows() {
     check(&cluster(vec![down.clone()]), &all_workers(), &[(Blocks, "NodeNotReady")]);
     check(&cluster(vec![down, roomy]), &all_workers(), &[(Warns, "NodeNotReady")]);
     // Not one that has nothing to do with it.
-    let chosen = intent(kata_config(
+    let chosen = apply(kata_config(
         &json!({"kataConfigPoolSelector": {"matchLabels": {"kubernetes.io/hostname": "worker-0"}}}),
     ));
     check(&cluster(vec![cordoned]), &chosen, &[]);
@@ -354,15 +354,15 @@ fn a_node_cannot_be_in_two_custom_pools() {
 #[test]
 fn selected_nodes_of_the_control_plane_are_told() {
     let master = node("master-0", |node| node["metadata"]["labels"][names::WORKER_NODE_ROLE] = json!(""));
-    let explicit = intent(kata_config(&json!({"kataConfigPoolSelector": {}})));
+    let explicit = apply(kata_config(&json!({"kataConfigPoolSelector": {}})));
     check(&cluster(vec![master]), &explicit, &[(Warns, "ControlPlaneNodeSelected")]);
 }
 
 #[test]
 fn the_selection_has_to_select_something() {
-    let nothing = intent(kata_config(&json!({"kataConfigPoolSelector": {"matchLabels": {"no": "such"}}})));
+    let nothing = apply(kata_config(&json!({"kataConfigPoolSelector": {"matchLabels": {"no": "such"}}})));
     check(&cluster(vec![]), &nothing, &[(Blocks, "NothingSelected")]);
-    let eligible = intent(kata_config(&json!({"checkNodeEligibility": true})));
+    let eligible = apply(kata_config(&json!({"checkNodeEligibility": true})));
     check(&cluster(vec![]), &eligible, &[(Blocks, "NoEligibleNodes")]);
     let labelled =
         node("worker-0", |node| node["metadata"]["labels"][names::NODE_ELIGIBLE_LABEL] = json!("true"));

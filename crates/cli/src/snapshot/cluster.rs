@@ -47,8 +47,13 @@ pub async fn read(client: &Client, address: &str) -> anyhow::Result<Snapshot> {
     let mut reading =
         Reading { client, prints: Fingerprints::new(), objects: Vec::new(), missing: Vec::new() };
     let served = served(client).await?;
-    for kind in KINDS.iter().filter(|kind| served.contains(&kind.resource())) {
-        reading.kind(kind).await?;
+    for kind in KINDS {
+        if served.contains(&kind.resource()) {
+            reading.kind(kind).await?;
+        } else if kind.is_built_in() {
+            let why = format!("the API server does not serve {} {}", kind.api_version(), kind.name);
+            reading.missing.push(Missing { resource: kind.resource(), why });
+        }
     }
     if let Some(missing) = reading.missing.iter().find(|missing| missing.resource == "nodes") {
         bail!("nodes cannot be read, and without them {}: {}", missing.consequence(), missing.why);

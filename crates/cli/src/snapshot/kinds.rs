@@ -64,13 +64,6 @@ pub const KINDS: &[Kind] = &[
         "virtualmachineinstances",
         "no virtual machine is seen that cannot be moved",
     ),
-    all(
-        KUBEVIRT,
-        "v1",
-        "VirtualMachine",
-        "virtualmachines",
-        "virtual machines are known by their instances alone",
-    ),
     named(
         "apiextensions.k8s.io",
         "CustomResourceDefinition",
@@ -120,6 +113,9 @@ pub const KINDS: &[Kind] = &[
     ),
 ];
 
+/// Groups of kinds that every API server serves.
+const BUILT_IN: [&str; 4] = ["", "apps", "node.k8s.io", "policy"];
+
 /// Definition of SecurityContextConstraints.
 pub const SCC_DEFINITION: &str = "securitycontextconstraints.security.openshift.io";
 
@@ -156,6 +152,11 @@ impl Kind {
     /// `nodes`, `daemonsets.apps`, ...: as a CustomResourceDefinition would be named, and as `oc auth can-i` takes it.
     pub fn resource(&self) -> String {
         if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// Whether every cluster has this kind.
+    pub fn is_built_in(&self) -> bool {
+        BUILT_IN.contains(&self.group)
     }
 
     /// For the client library.
@@ -198,7 +199,7 @@ mod tests {
     fn kinds_are_found_by_what_objects_and_folders_say() {
         assert_eq!(Kind::of("v1", "Pod").unwrap().resource(), "pods");
         assert_eq!(
-            Kind::of("kubevirt.io/v1alpha3", "VirtualMachine").unwrap().api_version(),
+            Kind::of("kubevirt.io/v1alpha3", "VirtualMachineInstance").unwrap().api_version(),
             "kubevirt.io/v1"
         );
         assert_eq!(Kind::of_folder("core", "nodes").unwrap().folder(), "core");

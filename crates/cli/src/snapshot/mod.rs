@@ -231,7 +231,7 @@ pub mod tests {
         assert_eq!(empty.serves(resource), None);
         let regular = snapshot(&Topology::default());
         assert_eq!(regular.serves(resource), Some(true));
-        assert_eq!(regular.serves("virtualmachines.kubevirt.io"), Some(false));
+        assert_eq!(regular.serves("virtualmachineinstances.kubevirt.io"), Some(false));
         let info = Info { served: Some([resource.to_owned()].into()), ..Info::default() };
         assert_eq!(Snapshot::new(info, Vec::new()).unwrap().serves(resource), Some(true));
     }

@@ -77,10 +77,6 @@ pub fn reduce(kind: &Kind, object: &Value, fingerprints: &Fingerprints) -> Value
             kept["status"] = pick(status, &["nodeName", "phase"]);
             kept["status"]["conditions"] = conditions(status, &["LiveMigratable", "Ready"]);
         }
-        "VirtualMachine" => {
-            kept["spec"] = pick(spec, &["runStrategy", "running"]);
-            kept["status"] = pick(status, &["printableStatus"]);
-        }
         "CustomResourceDefinition" => kept["spec"] = pick(spec, &["group", "names", "scope"]),
         "Namespace" => {}
         _ => {

@@ -259,6 +259,34 @@ fn the_pace_is_measured_from_the_last_rollout() {
 }
 
 #[test]
+fn a_must_gather_does_as_well() {
+    let mut objects = fresh(&workers(3));
+    objects.extend([pod("db-0", "worker-1", "1", "1Gi"), budget("db", 1, 1)]);
+    let files = Files::new(&objects, &json!({}));
+    for object in &objects {
+        let (api_version, kind) = (object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
+        let group = api_version.split_once('/').map_or("core", |(group, _)| group);
+        let plural = format!("{}s", kind.to_lowercase());
+        let metadata = &object["metadata"];
+        let name = metadata["name"].as_str().unwrap();
+        let path = match metadata["namespace"].as_str() {
+            Some(namespace) => format!("gathered/image/namespaces/{namespace}/{group}/{plural}.yaml"),
+            None => format!("gathered/image/cluster-scoped-resources/{group}/{plural}/{name}.yaml"),
+        };
+        let path = files.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, object.to_string()).unwrap();
+    }
+    let arguments = ["plan", "-o", "json", "-f", "kataconfig.yaml", "--snapshot", "gathered"];
+    let output = crate::fixture::osc(&files.path(), &arguments);
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), order(&plan)), (Some(2), vec!["worker-0", "worker-1"]), "{plan}");
+    assert_eq!(reasons(&plan, "blocks"), ["DisruptionBudgetWithoutRoom"]);
+    // What was not collected is told: there are no runtime classes in it.
+    assert_eq!(reasons(&plan, "warns"), ["KindUnreadable"]);
+}
+
+#[test]
 fn the_difference_is_shown_line_by_line_on_demand() {
     let files = Files::new(&fresh(&workers(1)), &json!({}));
     let text = stdout(&files.osc(&["plan", "-f", "kataconfig.yaml", "--diff"]));
