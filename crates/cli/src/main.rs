@@ -18,7 +18,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 
-/// OpenShift sandboxed containers: install, watch, try out.
+/// OpenShift sandboxed containers: plan, watch, try out.
 #[derive(Parser)]
 #[command(name = "osc", version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
@@ -28,10 +28,6 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show the whole life of a KataConfig on an embedded cluster.
-    Demo(demo::Arguments),
-    /// Run the simulated controllers (pools, nodes, DaemonSets, pods) against any API server.
-    Simulate(simulate::Arguments),
     /// Tell what applying or deleting a KataConfig would do: which nodes reboot, when, what stands in the way. Changes
     /// nothing. Exits with 0 if it would get done, 2 if not.
     Plan(plan::Arguments),
@@ -41,6 +37,10 @@ enum Command {
     Snapshot(snapshot::Arguments),
     /// Show how far Kata is on a cluster. Exits with 0 if settled, 2 if in progress, 3 if somebody should look.
     Status(status::Arguments),
+    /// Show the whole life of a KataConfig on an embedded cluster.
+    Demo(demo::Arguments),
+    /// Run the simulated controllers (pools, nodes, DaemonSets, pods) against any API server.
+    Simulate(simulate::Arguments),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -65,7 +65,14 @@ enum Output {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Not clap's own exit code 2, which means something else here: blocked, or in progress.
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
     let filter = EnvFilter::try_from_env("OSC_LOG")
         .unwrap_or_else(|_| EnvFilter::new("osc=error,osc_operator=error,osc_devcluster=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

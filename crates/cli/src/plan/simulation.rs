@@ -335,8 +335,12 @@ where
 pub fn trouble(outcome: &Outcome) -> Option<(String, String)> {
     let status = outcome.kata_config.as_ref()?.status.as_ref()?;
     let degraded = status.condition("Degraded").filter(|degraded| degraded.status == "True");
-    let found =
-        degraded.or_else(|| status.condition("InProgress").filter(|progress| !progress.reason.is_empty()))?;
+    // Refused or blocked: not in progress, and with a reason.
+    let refused = || {
+        let progress = status.condition("InProgress")?;
+        (progress.status == "False" && !progress.reason.is_empty()).then_some(progress)
+    };
+    let found = degraded.or_else(refused)?;
     Some((found.reason.clone(), found.message.clone()))
 }
 
@@ -358,6 +362,6 @@ pub fn name_of(snapshot: &Snapshot, intent: &Intent) -> String {
         crate::preflight::situation::oldest(snapshot).and_then(|present| present.metadata.name.clone());
     match intent {
         Intent::Apply(kata_config) => kata_config.metadata.name.clone().unwrap_or_default(),
-        Intent::Delete => present.unwrap_or_else(|| names::KATA_POOL.to_owned()),
+        Intent::Delete => present.unwrap_or_else(|| names::KATA_RUNTIME_CLASS.to_owned()),
     }
 }

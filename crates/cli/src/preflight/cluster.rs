@@ -11,17 +11,23 @@ const OLDEST_RELEASE: (u64, u64, u64) = (4, 19, 28);
 
 /// Kinds that could not be read.
 pub fn unreadable(situation: &Situation<'_>) -> Vec<Finding> {
-    let missing = situation.snapshot.info.missing.iter();
-    missing
-        .map(|missing| {
-            let command = format!("oc auth can-i list {} --all-namespaces", missing.resource);
-            Finding::warns("KindUnreadable", format!("{} are not known", missing.resource))
-                .at(missing.why.clone())
-                .why(format!("Without them, {}.", missing.consequence()))
-                .remedy("Ask with rights to list them; the ClusterRole cluster-reader has them.")
-                .command(command)
-        })
-        .collect()
+    let missing = &situation.snapshot.info.missing;
+    let Some(first) = missing.first() else { return Vec::new() };
+    let what = match missing.len() {
+        1 => format!("{} could not be read", first.resource),
+        count => format!("{count} kinds could not be read"),
+    };
+    let places = missing.iter().map(|missing| format!("{}: {}", missing.resource, missing.consequence()));
+    vec![
+        Finding::warns("KindUnreadable", what)
+            .at_all(places)
+            .why(format!(
+                "What is told does not take them into account. {}.",
+                first.why.trim_end_matches('.')
+            ))
+            .remedy("Ask with rights to list them; the ClusterRole cluster-reader has them.")
+            .command(format!("oc auth can-i list {} --all-namespaces", first.resource)),
+    ]
 }
 
 /// What the person may do.

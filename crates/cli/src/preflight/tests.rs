@@ -191,11 +191,15 @@ fn what_could_not_be_read_is_told_with_what_that_means() {
     let missing = Missing { resource: "poddisruptionbudgets.policy".to_owned(), why: "forbidden".to_owned() };
     snapshot.info.missing.push(missing);
     let found = check(&snapshot, &all_workers(), &[(Warns, "KindUnreadable")]);
-    assert_eq!(found[0].why, "Without them, no budget is seen that holds up a drain.");
+    assert_eq!(found[0].places, ["poddisruptionbudgets.policy: no budget is seen that holds up a drain"]);
+    assert_eq!(found[0].why, "What is told does not take them into account. forbidden.");
     assert_eq!(
         found[0].command.as_deref(),
         Some("oc auth can-i list poddisruptionbudgets.policy --all-namespaces")
     );
+    snapshot.info.missing.push(Missing { resource: "pods".to_owned(), why: "forbidden, too".to_owned() });
+    let found = check(&snapshot, &all_workers(), &[(Warns, "KindUnreadable")]);
+    assert_eq!((found[0].what.as_str(), found[0].places.len()), ("2 kinds could not be read", 2));
 }
 
 #[test]

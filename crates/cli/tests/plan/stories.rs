@@ -153,6 +153,40 @@ fn a_budget_with_room_does_not_since_its_pods_are_brought_back_elsewhere() {
     assert_eq!((code, order(&plan).len()), (0, 3), "{plan}");
 }
 
+/// Its pods cannot go anywhere else: each waits for its own node, and the next drain waits for it.
+#[test]
+fn pods_that_are_tied_to_their_nodes_come_back_with_them() {
+    let mut objects = fresh(&workers(3));
+    for number in 0..2 {
+        let mut tied = pod(&format!("router-{number}"), &format!("worker-{number}"), "1", "1Gi");
+        tied["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": format!("worker-{number}")});
+        objects.push(tied);
+    }
+    objects.push(budget("router", 1, 2));
+    let (plan, code) = Files::new(&objects, &json!({})).plan(&["-f", "kataconfig.yaml"]);
+    assert_eq!((code, order(&plan).len()), (0, 3), "{plan}");
+}
+
+#[test]
+fn a_rollout_that_is_under_way_is_told_and_goes_on() {
+    let mut objects = fresh(&workers(3));
+    let node = find(&mut objects, "Node", "worker-1");
+    node["metadata"]["annotations"][names::MCO_STATE] = json!("Working");
+    node["metadata"]["annotations"][names::MCO_CURRENT_CONFIG] = json!("rendered-worker-before");
+    node["status"]["conditions"] = json!([{"type": "Ready", "status": "Unknown"}]);
+    let pool = find(&mut objects, "MachineConfigPool", "worker");
+    pool["status"]["conditions"] = json!([{"type": "Updating", "status": "True"}]);
+    let (plan, code) = Files::new(&objects, &json!({})).plan(&["-f", "kataconfig.yaml"]);
+    assert_eq!(code, 2, "{plan}");
+    assert_eq!(
+        (reasons(&plan, "blocks"), reasons(&plan, "warns")),
+        (vec!["NodeNotReady"], vec!["PoolUpdating"]),
+        "{plan}"
+    );
+    // It comes back with the update, and reboots once more for Kata.
+    assert_eq!(order(&plan).iter().filter(|node| **node == "worker-1").count(), 2, "{plan}");
+}
+
 #[test]
 fn a_pool_that_lets_two_nodes_go_at_a_time_takes_half_as_long() {
     let mut objects = installed(fresh(&workers(4)), &json!({}));
