@@ -200,7 +200,13 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// The scenario of that name.
-pub fn find(name: &str) -> Option<&'static Scenario> {
-    SCENARIOS.iter().find(|scenario| scenario.name == name)
+/// The scenario of that name, or all.
+pub fn chosen(name: Option<&str>) -> anyhow::Result<Vec<&'static Scenario>> {
+    let chosen: Vec<_> =
+        SCENARIOS.iter().filter(|scenario| name.is_none_or(|name| scenario.name == name)).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        anyhow::bail!("there is no scenario {:?}; there are {}", name.unwrap_or_default(), names.join(", "));
+    }
+    Ok(chosen)
 }
