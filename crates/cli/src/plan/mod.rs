@@ -6,6 +6,7 @@
 mod capacity;
 mod diff;
 mod pace;
+mod record;
 mod show;
 mod simulation;
 mod world;
@@ -23,7 +24,8 @@ use crate::snapshot::{Snapshot, Source};
 use capacity::RuntimeClass;
 use diff::Difference;
 use pace::Pace;
-use simulation::{Change, Outcome, Question};
+use record::Change;
+use simulation::{Outcome, Question};
 
 /// Flags of `osc plan`.
 #[derive(clap::Args)]

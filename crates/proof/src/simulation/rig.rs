@@ -183,7 +183,9 @@ impl Rig {
     pub fn status(&self) -> Option<KataConfigStatus> {
         // Looked up in the store: a question through the API every few seconds would be most of the traffic.
         let objects = self.cluster().server().objects();
-        let found = objects.iter().find(|object| object["kind"] == "KataConfig" && object["metadata"]["name"] == NAME)?;
+        let found = objects
+            .iter()
+            .find(|object| object["kind"] == "KataConfig" && object["metadata"]["name"] == NAME)?;
         Some(serde_json::from_value(found["status"].clone()).unwrap_or_default())
     }
 
