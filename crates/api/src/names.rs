@@ -58,6 +58,8 @@ pub const MCO_REASON: &str = "machineconfiguration.openshift.io/reason";
 
 /// MachineConfig that installs the Kata extension.
 pub const EXTENSION_MACHINE_CONFIG: &str = "50-enable-sandboxed-containers-extension";
+/// MachineConfig of the Go operator that installs an operating system image with Kata in it.
+pub const IMAGE_MACHINE_CONFIG: &str = "50-enable-sandboxed-containers-image";
 /// RHCOS extension of the product.
 pub const EXTENSION_PRODUCT: &str = "sandboxed-containers";
 /// Extension of OKD's operating system.
@@ -71,8 +73,18 @@ pub const CONTAINER_RUNTIME_CONFIG: &str = "kata-crio-config";
 /// The one ClusterVersion.
 pub const CLUSTER_VERSION: &str = "version";
 
+/// Node label by which the node agent of DaemonSet mode tells how far it is.
+pub const DAEMON_SET_MODE_LABEL: &str = "kataconfiguration.openshift.io/kata-ds-rpm-install";
+/// DaemonSets that run that agent.
+pub const DAEMON_SET_MODE_DAEMON_SETS: [&str; 2] = ["osc-rpm-install", "osc-rpm-uninstall"];
+
 /// Runtime class of Kata on the node.
 pub const KATA_RUNTIME_CLASS: &str = "kata";
+/// Runtime class of peer pods.
+pub const REMOTE_RUNTIME_CLASS: &str = "kata-remote";
+/// All runtime classes that there are for a KataConfig.
+pub const RUNTIME_CLASSES: [&str; 5] =
+    [KATA_RUNTIME_CLASS, "kata-nvidia-gpu", REMOTE_RUNTIME_CLASS, "kata-cc", "kata-cc-nvidia-gpu"];
 /// Label with the name of the KataConfig on objects that we create.
 pub const APP_LABEL: &str = "app";
 

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::delivery::DaemonSetMode;
 use crate::observed::{KataConfigView, Observed, Settings};
 use crate::plan::{Plan, Step};
 use crate::status::Report;
-use crate::{install, spec, uninstall};
+use crate::{install, runtime_class, spec, uninstall};
 
 /// Decides what to do about the cluster.
 pub fn decide(observed: &Observed, settings: &Settings) -> Plan {
     let mut plan = Plan::default();
-    plan.steps.extend(uninstall::release_runtime_class(observed));
+    plan.steps.extend(runtime_class::releases(observed));
     let Some(first) = oldest(&observed.kata_configs) else { return plan };
     for other in observed.kata_configs.iter().filter(|other| other.uid != first.uid) {
         plan.steps.extend(duplicate(observed, other, first));
@@ -21,19 +25,53 @@ pub fn decide(observed: &Observed, settings: &Settings) -> Plan {
     plan
 }
 
-/// The KataConfig that counts: there is to be one, and the first one created wins. One that is being deleted and that
-/// only somebody else's finalizer still holds does not stand in the way of the next.
-fn oldest(kata_configs: &[Arc<KataConfigView>]) -> Option<&KataConfigView> {
-    let age = |kata_config: &&KataConfigView| (kata_config.created, kata_config.name.clone());
-    let all = || kata_configs.iter().map(AsRef::as_ref);
-    let done =
-        |kata_config: &&KataConfigView| kata_config.deleting && uninstall::let_go(kata_config).is_none();
-    all().filter(|kata_config| !done(kata_config)).min_by_key(age).or_else(|| all().min_by_key(age))
+/// Which KataConfig counts: there is to be one, and the least of these does. The first one created wins; one that is being
+/// deleted and that only somebody else's finalizer still holds does not stand in the way of the next.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Precedence {
+    is_done: bool,
+    created: Option<Timestamp>,
+    name: String,
+}
+
+impl Precedence {
+    /// Of a KataConfig as the engine sees it.
+    pub fn of(kata_config: &KataConfigView) -> Self {
+        Self {
+            is_done: kata_config.deleting && uninstall::let_go(kata_config).is_none(),
+            created: kata_config.created,
+            name: kata_config.name.clone(),
+        }
+    }
+
+    /// Of a KataConfig as the API has it.
+    pub fn of_metadata(metadata: &ObjectMeta) -> Self {
+        Self::of(&KataConfigView {
+            name: metadata.name.clone().unwrap_or_default(),
+            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
+            deleting: metadata.deletion_timestamp.is_some(),
+            finalizers: metadata.finalizers.clone().unwrap_or_default(),
+            ..KataConfigView::default()
+        })
+    }
+}
+
+/// The KataConfig that counts.
+pub fn oldest(kata_configs: &[Arc<KataConfigView>]) -> Option<&KataConfigView> {
+    kata_configs.iter().map(AsRef::as_ref).min_by_key(|kata_config| Precedence::of(kata_config))
 }
 
 fn decide_one(observed: &Observed, settings: &Settings, kata_config: &KataConfigView) -> Plan {
     if !observed.unreadable.is_empty() {
         return refuse(observed, kata_config, "ClusterUnreadable", unreadable(observed));
+    }
+    if let Some(found) = DaemonSetMode::find(observed, settings) {
+        let message = if kata_config.deleting {
+            found.refusal_to_remove(settings)
+        } else {
+            found.refusal(&kata_config.name)
+        };
+        return refuse(observed, kata_config, "DaemonSetMode", message);
     }
     if kata_config.deleting {
         return uninstall::plan(observed, settings, kata_config);

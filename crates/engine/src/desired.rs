@@ -34,9 +34,13 @@ fn owned_by(kata_config: &KataConfigView, mut object: Value) -> Value {
     object
 }
 
-/// The extension that brings Kata: a setting, else what the cluster's release is, else what the own host runs.
+/// The extension that brings Kata: a setting, else the one that is installed, else what the cluster's release is, else
+/// what the own host runs.
 pub fn extension<'a>(observed: &Observed, settings: &'a Settings) -> &'a str {
     if let Some(extension) = &settings.extension {
+        return extension;
+    }
+    if let Some(extension) = installed_extension(observed) {
         return extension;
     }
     let version = observed.cluster_object(Kind::ClusterVersion, names::CLUSTER_VERSION);
@@ -46,8 +50,6 @@ pub fn extension<'a>(observed: &Observed, settings: &'a Settings) -> &'a str {
         names::EXTENSION_PRODUCT
     } else if image.contains(names::RELEASE_REPOSITORY_OKD) {
         names::EXTENSION_OKD
-    } else if let Some(extension) = installed_extension(observed) {
-        extension
     } else if settings.host_is_rhcos {
         names::EXTENSION_PRODUCT
     } else {
@@ -55,7 +57,8 @@ pub fn extension<'a>(observed: &Observed, settings: &'a Settings) -> &'a str {
     }
 }
 
-/// The extension that was chosen at installation: a mirrored release says nothing, and a guess must not change it.
+/// The extension that was chosen at installation, by us or by the operator before: a guess must not change it, since nodes
+/// would reboot for it.
 fn installed_extension(observed: &Observed) -> Option<&'static str> {
     let ours = observed.cluster_object(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG)?;
     let installed = ours["spec"]["extensions"][0].as_str()?;

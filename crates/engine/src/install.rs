@@ -9,14 +9,15 @@
 //! ```
 
 use osc_api::names;
-use serde_json::Value;
 
+use crate::delivery::Delivery;
 use crate::desired::{self, Desired};
 use crate::layout::{Layout, Membership};
 use crate::nodes::{NodeState, Survey};
 use crate::object::{Kind, ObjectId, holds};
 use crate::observed::{KataConfigView, Observed, Settings};
 use crate::plan::{Plan, Step};
+use crate::runtime_class::{self, is_ours};
 use crate::spec::ValidSpec;
 use crate::status::{InProgress, READY, Ready, Report};
 use crate::trouble::{Troubles, list};
@@ -27,6 +28,7 @@ struct Install<'a> {
     settings: &'a Settings,
     kata_config: &'a KataConfigView,
     spec: &'a ValidSpec,
+    delivery: Delivery,
     layout: Layout,
     survey: Survey<'a>,
     membership: Membership<'a>,
@@ -46,8 +48,10 @@ pub fn plan(
         Layout::Regular => Membership::of(observed, spec),
         Layout::Converged => Membership { selected: survey.labelled, ..Membership::default() },
     };
+    let delivery = Delivery::of(observed);
+    let plan = Plan::default();
     let mut pass =
-        Install { observed, settings, kata_config, spec, layout, survey, membership, plan: Plan::default() };
+        Install { observed, settings, kata_config, spec, delivery, layout, survey, membership, plan };
     if spec.check_node_eligibility && !pass.any_node_eligible() {
         pass.refuse_without_eligible_nodes();
     } else {
@@ -84,14 +88,16 @@ impl McoPhase {
 impl Install<'_> {
     fn run(&mut self) {
         self.finalizer();
-        let first_look = self.kata_config.status.conditions.is_empty();
+        let first_look = self.kata_config.status.conditions.is_empty() && !self.installed_before();
         if first_look {
             // The person sees at once that something happens, before anything does.
             self.report_first_look();
         }
+        // Nodes leave before anything changes in the pool: they must not reboot for what they are not to have.
+        self.leaving_nodes();
         self.cluster_configuration();
         let rendered = self.pool_is_rendered();
-        self.roles(rendered);
+        self.entering_nodes(rendered);
         let troubles = self.troubles(rendered);
         self.plan.wake_by(troubles.next_deadline);
         let settled = self.settled(rendered);
@@ -126,8 +132,10 @@ impl Install<'_> {
 
     /// Machine config, log level and pool: everything that the pool is rendered from.
     fn cluster_configuration(&mut self) {
-        let extension = desired::extension(self.observed, self.settings);
-        self.ensure(desired::machine_config(self.kata_config, self.layout, extension));
+        if self.delivery == Delivery::Extension {
+            let extension = desired::extension(self.observed, self.settings);
+            self.ensure(desired::machine_config(self.kata_config, self.layout, extension));
+        }
         if self.wants_log_level() {
             self.ensure(desired::container_runtime_config(
                 self.kata_config,
@@ -163,17 +171,19 @@ impl Install<'_> {
         let generated = format!("99-{}-generated-containerruntime", pool.name);
         pool.target.is_some()
             && (pool.sources.is_empty()
-                || has(names::EXTENSION_MACHINE_CONFIG) && (!self.wants_log_level() || has(&generated)))
+                || has(self.delivery.machine_config()) && (!self.wants_log_level() || has(&generated)))
     }
 
-    /// Nodes leave at once; they enter when the pool knows what to give them.
-    fn roles(&mut self, rendered: bool) {
-        let key = names::KATA_NODE_ROLE;
-        let leave = self.membership.leave.iter().map(|node| (*node, None));
-        let enter = self.membership.enter.iter().filter(|_| rendered).map(|node| (*node, Some("")));
-        let steps =
-            leave.chain(enter).map(|(node, value)| Step::LabelNode { node: node.to_owned(), key, value });
-        self.plan.steps.extend(steps);
+    /// Nodes leave at once.
+    fn leaving_nodes(&mut self) {
+        let roles = self.membership.leave.iter().map(|node| role(node, None));
+        self.plan.steps.extend(roles);
+    }
+
+    /// Nodes enter when the pool knows what to give them.
+    fn entering_nodes(&mut self, rendered: bool) {
+        let roles = self.membership.enter.iter().filter(|_| rendered).map(|node| role(node, Some("")));
+        self.plan.steps.extend(roles);
     }
 
     fn updating(&self) -> bool {
@@ -186,8 +196,10 @@ impl Install<'_> {
         rendered && !self.membership.changes() && self.survey.settled()
     }
 
+    /// Whether the first installation was finished. Its class tells, too: early releases listed none.
     fn installed_before(&self) -> bool {
         self.kata_config.status.runtime_classes.iter().any(|class| class == names::KATA_RUNTIME_CLASS)
+            || runtime_class::ours(self.observed).any(|class| class.name == names::KATA_RUNTIME_CLASS)
     }
 
     /// What pods need, and what watches them. Created at the end of the first installation, mended ever after.
@@ -195,6 +207,8 @@ impl Install<'_> {
         if self.observed.capabilities.scc {
             self.ensure(desired::scc(self.kata_config, self.settings));
         }
+        // First, since any other write would outdate the version that finalizers are set for.
+        self.plan.steps.extend(runtime_class::guards(self.observed));
         self.runtime_class();
         if let Some(image) = &self.settings.monitor_image {
             self.ensure(desired::monitor(self.kata_config, self.settings, self.layout, image));
@@ -216,22 +230,11 @@ impl Install<'_> {
         if !is_ours(class) {
             return;
         }
-        let id = ObjectId::cluster(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS);
-        // Releases that created the class without the finalizer left it open to removal under running pods.
-        let finalizers = finalizers_of(class);
-        if class["metadata"]["deletionTimestamp"].is_null()
-            && !finalizers.iter().any(|finalizer| finalizer == names::RUNTIME_CLASS_FINALIZER)
-        {
-            let finalizers =
-                finalizers.into_iter().chain([names::RUNTIME_CLASS_FINALIZER.to_owned()]).collect();
-            // First, since any other write would outdate the version.
-            let (id, resource_version) = (id.clone(), version_of(class));
-            self.plan.steps.push(Step::SetFinalizers { id, resource_version, finalizers });
-        }
         if class["scheduling"]["nodeSelector"] != selector {
             // As a whole: server-side apply would leave a key that somebody added.
             let mut value = class["scheduling"].clone();
             value["nodeSelector"] = selector;
+            let id = ObjectId::cluster(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS);
             self.plan.steps.push(Step::Replace { id, path: "/scheduling", value });
         }
     }
@@ -276,12 +279,7 @@ impl Install<'_> {
             );
         }
         if self.spec.peer_pods {
-            troubles.add(
-                "PeerPodsUnavailable",
-                "spec.enablePeerPods is true, but this release does not provide kata-remote; kata is installed without \
-                 it: set spec.enablePeerPods to false"
-                    .to_owned(),
-            );
+            troubles.add("PeerPodsUnavailable", self.peer_pods());
         }
         if self.settings.monitor_image.is_none() {
             troubles.add(
@@ -294,12 +292,27 @@ impl Install<'_> {
         troubles
     }
 
+    fn peer_pods(&self) -> String {
+        let remote = names::REMOTE_RUNTIME_CLASS;
+        if runtime_class::ours(self.observed).any(|class| class.name == remote) {
+            format!(
+                "spec.enablePeerPods is true, but this release does not look after peer pods: RuntimeClass {remote} and \
+                 what serves it are left as the operator before left them, and nothing updates or mends them"
+            )
+        } else {
+            format!(
+                "spec.enablePeerPods is true, but this release does not provide {remote}; kata is installed without it: set \
+                 spec.enablePeerPods to false"
+            )
+        }
+    }
+
     /// What the Machine Config Operator has to do next, if it has not begun.
     fn waiting_for_mco(&self, rendered: bool) -> Option<String> {
         let pool = self.layout.pool();
         let waits = |state| self.survey.in_state(state).next().is_some();
         if !rendered {
-            Some(format!("to render pool {pool} with {}", names::EXTENSION_MACHINE_CONFIG))
+            Some(format!("to render pool {pool} with {}", self.delivery.machine_config()))
         } else if self.membership.changes() {
             Some(format!("to notice nodes entering or leaving pool {pool}"))
         } else if !self.survey.working()
@@ -359,12 +372,15 @@ impl Install<'_> {
         self.plan.steps.extend(report.steps(self.kata_config, self.observed.now));
     }
 
-    /// The class is listed with the status that follows its creation, and as long as it exists.
+    /// `kata` is listed with the status that follows its creation, and from then on: it is made again if it goes. Those
+    /// that others made are listed as long as they exist.
     fn runtime_classes(&self, settled: bool) -> Vec<String> {
-        let mut classes = self.kata_config.status.runtime_classes.clone();
+        let kata = names::KATA_RUNTIME_CLASS;
+        let before = &self.kata_config.status.runtime_classes;
+        let mut classes = runtime_class::listed(self.observed, before, Some(kata));
         let created = settled && !self.survey.nodes.is_empty() && self.colliding_handler().is_none();
-        if created && !self.installed_before() {
-            classes.push(names::KATA_RUNTIME_CLASS.to_owned());
+        if created && !classes.iter().any(|class| class == kata) {
+            classes.push(kata.to_owned());
         }
         classes
     }
@@ -416,6 +432,10 @@ impl Install<'_> {
     }
 }
 
+fn role(node: &str, value: Option<&'static str>) -> Step {
+    Step::LabelNode { node: node.to_owned(), key: names::KATA_NODE_ROLE, value }
+}
+
 /// How far the nodes are, in a sentence.
 pub fn progress(survey: &Survey<'_>) -> String {
     let done = survey.in_state(NodeState::Installed).count();
@@ -435,25 +455,6 @@ pub fn progress(survey: &Survey<'_>) -> String {
 
 fn plural(count: usize) -> &'static str {
     if count == 1 { "node" } else { "nodes" }
-}
-
-/// Whether a runtime class was made by a KataConfig: by us, or by the operator that was here before.
-pub fn is_ours(class: &Value) -> bool {
-    let owned = class["metadata"]["ownerReferences"]
-        .as_array()
-        .is_some_and(|owners| owners.iter().any(|owner| owner["kind"] == Kind::KataConfig.name()));
-    owned || finalizers_of(class).iter().any(|finalizer| finalizer == names::RUNTIME_CLASS_FINALIZER)
-}
-
-/// The finalizers of an object.
-pub fn finalizers_of(object: &Value) -> Vec<String> {
-    let finalizers = object["metadata"]["finalizers"].as_array();
-    finalizers.into_iter().flatten().filter_map(|finalizer| finalizer.as_str().map(str::to_owned)).collect()
-}
-
-/// The version of an object.
-pub fn version_of(object: &Value) -> String {
-    object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use osc_api::names;
 
+use crate::delivery::Delivery;
 use crate::nodes::is_of_kata_pool;
 use crate::object::Kind;
 use crate::observed::{NodeView, Observed};
@@ -29,7 +30,7 @@ impl Layout {
         if !observed.capabilities.machine_config {
             return Self::Regular;
         }
-        let ours = observed.cluster_object(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG);
+        let ours = observed.cluster_object(Kind::MachineConfig, Delivery::of(observed).machine_config());
         let role = ours.and_then(|mc| mc["metadata"]["labels"][names::MACHINE_CONFIG_ROLE].as_str());
         match role {
             Some(names::MASTER_POOL) => return Self::Converged,

@@ -13,11 +13,13 @@
 //! - [`spec`], [`selector`]: from the wire's KataConfig to one that can be relied on, or to words about what is
 //!   wrong with it.
 //! - [`layout`]: regular or converged cluster, which pool, which nodes are to have Kata.
+//! - [`delivery`], [`runtime_class`]: what another operator chose and made, and what of it is ours.
 //! - [`nodes`]: how far each node is. [`trouble`]: what keeps a rollout from going on.
 //! - [`desired`]: the objects that we own, as they should be.
 //! - [`install`], [`uninstall`]: the two directions. [`status`]: what is told about it.
 
 pub mod decide;
+pub mod delivery;
 pub mod desired;
 pub mod install;
 pub mod layout;
@@ -25,13 +27,14 @@ pub mod nodes;
 pub mod object;
 pub mod observed;
 pub mod plan;
+pub mod runtime_class;
 pub mod selector;
 pub mod spec;
 pub mod status;
 pub mod trouble;
 pub mod uninstall;
 
-pub use decide::decide;
+pub use decide::{Precedence, decide};
 pub use object::{Kind, ObjectId};
-pub use observed::{Capabilities, KataConfigView, NodeView, Observed, PodView, PoolView, Settings};
+pub use observed::{Capabilities, KataConfigView, NodeView, Observed, PodView, PoolView, Rendered, Settings};
 pub use plan::{Event, EventKind, Plan, Step};

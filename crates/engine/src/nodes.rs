@@ -2,6 +2,7 @@
 
 use osc_api::{KataNodesStatus, names};
 
+use crate::delivery;
 use crate::layout::Layout;
 use crate::observed::{NodeView, Observed};
 
@@ -50,6 +51,8 @@ pub struct NodeFacts<'a> {
     pub mco_state: &'a str,
     /// Rendered machine config that the node runs.
     pub current: &'a str,
+    /// Rendered machine config that was chosen for the node.
+    pub desired: Option<&'a str>,
     /// Rendered machine config that its pool wants; unknown until the pool is rendered.
     pub target: Option<&'a str>,
     /// Whether that target has Kata in it.
@@ -65,7 +68,9 @@ impl NodeFacts<'_> {
     ///
     /// States between `Working` and `Done` (for instance `Rebooting`) count as `Working`.
     pub fn state(&self) -> NodeState {
-        let settled = self.target_has_kata && self.target == Some(self.current);
+        // One that was away for a moment may still be on its way out, and has to go all of it before it comes back.
+        let stays = self.desired.is_none_or(|desired| desired == self.current);
+        let settled = self.target_has_kata && self.target == Some(self.current) && stays;
         match (self.mco_state, self.wanted) {
             ("Done", true) if settled => NodeState::Installed,
             ("Done", true) => NodeState::WaitingToInstall,
@@ -97,7 +102,8 @@ impl<'a> Survey<'a> {
         let mut survey = Self::default();
         // Of nodes that are not to have Kata, what their pool wants does not matter.
         let target = observed.pool(layout.pool()).and_then(|pool| pool.target.as_deref());
-        let target_has_kata = target.is_some_and(|target| has_kata(observed, layout, target));
+        let kata_in = KataIn::new(observed, layout, leaving);
+        let target_has_kata = target.is_some_and(|target| kata_in.rendered(target));
         for node in &observed.nodes {
             let member = is_member(node, layout);
             survey.labelled += usize::from(member);
@@ -111,14 +117,12 @@ impl<'a> Survey<'a> {
             let facts = NodeFacts {
                 mco_state,
                 current,
+                desired: node.desired_config.as_deref(),
                 target,
                 target_has_kata,
                 wanted,
-                has_kata: has_kata(observed, layout, current)
-                    || node
-                        .desired_config
-                        .as_deref()
-                        .is_some_and(|desired| has_kata(observed, layout, desired)),
+                has_kata: kata_in.rendered(current)
+                    || node.desired_config.as_deref().is_some_and(|desired| kata_in.rendered(desired)),
             };
             let state = facts.state();
             if state != NodeState::Unconcerned {
@@ -180,16 +184,57 @@ fn is_member(node: &NodeView, layout: Layout) -> bool {
     }
 }
 
-/// Whether a rendered machine config has Kata in it.
-///
-/// On regular clusters only the pool `kata-oc` has, and rendered machine configs are named after their pool. On
-/// converged ones the rendered machine config itself tells.
-fn has_kata(observed: &Observed, layout: Layout, rendered: &str) -> bool {
-    match layout {
-        Layout::Regular => is_of_kata_pool(rendered),
-        Layout::Converged => observed.rendered.get(rendered).is_some_and(|extensions| {
-            extensions.contains(names::EXTENSION_PRODUCT) || extensions.contains(names::EXTENSION_OKD)
-        }),
+/// Tells whether rendered machine configs have Kata in them.
+#[derive(Clone, Copy, Debug)]
+struct KataIn<'a> {
+    observed: &'a Observed,
+    layout: Layout,
+    image: Image<'a>,
+}
+
+/// What the image of a rendered machine config tells on a converged cluster.
+#[derive(Clone, Copy, Debug)]
+enum Image<'a> {
+    /// Nothing: Kata comes by an extension.
+    Nothing,
+    /// Whether Kata is in it.
+    With(&'a str),
+    /// Kata is going, and this image has none: any other is one that is to go. An upgrade of the operating system at the
+    /// same time counts as well, so that removal waits for it.
+    Without(&'a str),
+}
+
+impl<'a> KataIn<'a> {
+    fn new(observed: &'a Observed, layout: Layout, leaving: bool) -> Self {
+        let image_of = |rendered: &str| Some(observed.rendered.get(rendered)?.os_image.as_str());
+        let pool = observed.pool(layout.pool());
+        let target =
+            pool.and_then(|pool| image_of(pool.target.as_deref()?)).filter(|image| !image.is_empty());
+        let renders = pool.is_some_and(|pool| pool.sources.contains(names::IMAGE_MACHINE_CONFIG));
+        let image = match (delivery::layered_image(observed), target) {
+            (Some(image), _) if !image.is_empty() => Image::With(image),
+            (_, Some(image)) if leaving && renders => Image::With(image),
+            (_, Some(image)) if leaving => Image::Without(image),
+            _ => Image::Nothing,
+        };
+        Self { observed, layout, image }
+    }
+
+    /// On regular clusters only the pool `kata-oc` has Kata, and rendered machine configs are named after their pool. On
+    /// converged ones the rendered machine config itself tells.
+    fn rendered(&self, name: &str) -> bool {
+        match self.layout {
+            Layout::Regular => is_of_kata_pool(name),
+            Layout::Converged => self.observed.rendered.get(name).is_some_and(|rendered| {
+                rendered.extensions.contains(names::EXTENSION_PRODUCT)
+                    || rendered.extensions.contains(names::EXTENSION_OKD)
+                    || match self.image {
+                        Image::Nothing => false,
+                        Image::With(image) => rendered.os_image == image,
+                        Image::Without(image) => !rendered.os_image.is_empty() && rendered.os_image != image,
+                    }
+            }),
+        }
     }
 }
 
@@ -202,8 +247,15 @@ pub fn is_of_kata_pool(rendered: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::{Kind, ObjectId};
+    use crate::observed::{PoolView, Rendered};
     use NodeState::*;
     use rstest::rstest;
+    use std::sync::Arc;
+
+    fn has_kata(observed: &Observed, layout: Layout, rendered: &str) -> bool {
+        KataIn::new(observed, layout, false).rendered(rendered)
+    }
 
     const KATA: &str = "rendered-kata-oc-1";
     const WORKER: &str = "rendered-worker-1";
@@ -232,6 +284,7 @@ mod tests {
         let facts = NodeFacts {
             mco_state,
             current,
+            desired: None,
             target: Some(target),
             target_has_kata: has_kata(&observed, Layout::Regular, target),
             wanted,
@@ -245,6 +298,7 @@ mod tests {
         let facts = NodeFacts {
             mco_state: "Done",
             current: WORKER,
+            desired: None,
             target: None,
             target_has_kata: false,
             wanted: true,
@@ -265,11 +319,53 @@ mod tests {
 
     #[test]
     fn a_converged_node_has_kata_if_its_rendered_config_has_the_extension() {
-        let observed = Observed {
-            rendered: [("rendered-master-2".to_owned(), ["kata-containers".to_owned()].into())].into(),
-            ..Observed::default()
-        };
+        let rendered = Rendered { extensions: ["kata-containers".to_owned()].into(), ..Rendered::default() };
+        let observed =
+            Observed { rendered: [("rendered-master-2".to_owned(), rendered)].into(), ..Observed::default() };
         assert!(has_kata(&observed, Layout::Converged, "rendered-master-2"));
         assert!(!has_kata(&observed, Layout::Converged, "rendered-master-1"));
+    }
+
+    /// A converged cluster on which somebody installed an image with Kata in it.
+    fn with_images(sources: &[&str]) -> Observed {
+        let rendered = |image: &str| Rendered { os_image: image.to_owned(), ..Rendered::default() };
+        let pool = PoolView {
+            name: names::MASTER_POOL.to_owned(),
+            target: Some("rendered-master-2".to_owned()),
+            sources: sources.iter().map(|source| (*source).to_owned()).collect(),
+            ..PoolView::default()
+        };
+        let images = [("rendered-master-1", "first"), ("rendered-master-2", "second")];
+        Observed {
+            rendered: images.map(|(name, image)| (name.to_owned(), rendered(image))).into(),
+            pools: vec![Arc::new(pool)],
+            ..Observed::default()
+        }
+    }
+
+    #[rstest]
+    #[case::installed(true, &["00-master", "50-enable-sandboxed-containers-image"], false, (false, true))]
+    #[case::going(true, &["00-master", "50-enable-sandboxed-containers-image"], true, (false, true))]
+    #[case::gone_and_not_rendered(false, &["00-master", "50-enable-sandboxed-containers-image"], true, (false, true))]
+    #[case::rendered_without(false, &["00-master"], true, (true, false))]
+    #[case::never_there(false, &["00-master"], false, (false, false))]
+    fn an_image_tells_on_converged_clusters(
+        #[case] machine_config: bool,
+        #[case] sources: &[&str],
+        #[case] leaving: bool,
+        #[case] expected: (bool, bool),
+    ) {
+        let mut observed = with_images(sources);
+        if machine_config {
+            let kata_config = crate::KataConfigView { name: "k".to_owned(), ..Default::default() };
+            observed.kata_configs.push(Arc::new(kata_config));
+            let id = ObjectId::cluster(Kind::MachineConfig, names::IMAGE_MACHINE_CONFIG);
+            let config =
+                serde_json::json!({"metadata": {"labels": {"app": "k"}}, "spec": {"osImageURL": "second"}});
+            observed.objects.insert(id, Arc::new(config));
+        }
+        let kata_in = KataIn::new(&observed, Layout::Converged, leaving);
+        let found = (kata_in.rendered("rendered-master-1"), kata_in.rendered("rendered-master-2"));
+        assert_eq!(found, expected);
     }
 }

@@ -126,22 +126,88 @@ impl std::fmt::Display for ObjectId {
     }
 }
 
+/// The finalizers of an object.
+pub fn finalizers_of(object: &Value) -> Vec<String> {
+    let finalizers = object["metadata"]["finalizers"].as_array();
+    finalizers.into_iter().flatten().filter_map(|finalizer| finalizer.as_str().map(str::to_owned)).collect()
+}
+
+/// The version of an object.
+pub fn version_of(object: &Value) -> String {
+    object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Whether the deletion of an object was requested.
+pub fn is_deleted(object: &Value) -> bool {
+    !object["metadata"]["deletionTimestamp"].is_null()
+}
+
 /// Whether everything that `desired` says already holds in `observed`.
 ///
-/// What `desired` does not mention is not ours: fields that the server defaulted or a person added do not count.
-/// Lists must have the same length and match element by element.
+/// What `desired` does not mention is not ours: fields that the server defaulted, and what other people and software added.
+/// For lists, that is as server-side apply has it: see [`merge_of`]. An element that an older release of ours applied
+/// and that this one no longer wants is not noticed here; the apply that any other difference causes takes it away, and
+/// each release differs at least in its image.
 pub fn holds(desired: &Value, observed: &Value) -> bool {
     match (desired, observed) {
         (Value::Object(desired), Value::Object(observed)) => {
-            desired.iter().all(|(key, value)| match observed.get(key) {
-                Some(found) => holds(value, found),
-                None => is_empty(value),
+            desired.iter().all(|(key, value)| match (value, observed.get(key)) {
+                (Value::Array(value), Some(Value::Array(found))) => list_holds(merge_of(key), value, found),
+                (value, Some(found)) => holds(value, found),
+                (value, None) => is_empty(value),
             })
         }
-        (Value::Array(desired), Value::Array(observed)) => {
-            desired.len() == observed.len() && desired.iter().zip(observed).all(|(d, o)| holds(d, o))
-        }
+        (Value::Array(desired), Value::Array(observed)) => list_holds(Merge::Whole, desired, observed),
         (desired, observed) => desired == observed,
+    }
+}
+
+/// How server-side apply merges a list.
+#[derive(Clone, Copy)]
+enum Merge {
+    /// Elements are told apart by these fields, with the server's default for one that is absent; others may be added.
+    ByKey(&'static [(&'static str, &'static str)]),
+    /// Values that are each there or not; others may be added.
+    Set,
+    /// It has one owner, as a whole.
+    Whole,
+}
+
+/// By the list's name: among the kinds that we write no name has two meanings, but for the `volumes` of a
+/// SecurityContextConstraints, which are plain words and one list.
+fn merge_of(list: &str) -> Merge {
+    match list {
+        "containers" | "initContainers" | "env" | "volumes" | "imagePullSecrets" => {
+            Merge::ByKey(&[("name", "")])
+        }
+        "volumeMounts" => Merge::ByKey(&[("mountPath", "")]),
+        "volumeDevices" => Merge::ByKey(&[("devicePath", "")]),
+        "ports" => Merge::ByKey(&[("containerPort", ""), ("protocol", "TCP")]),
+        "ownerReferences" => Merge::ByKey(&[("uid", "")]),
+        "conditions" => Merge::ByKey(&[("type", "")]),
+        "finalizers" => Merge::Set,
+        _ => Merge::Whole,
+    }
+}
+
+fn list_holds(merge: Merge, desired: &[Value], observed: &[Value]) -> bool {
+    match merge {
+        Merge::ByKey(keys) if desired.iter().all(Value::is_object) => desired.iter().all(|wanted| {
+            let same = |found: &&Value| keys.iter().all(|key| key_of(wanted, *key) == key_of(found, *key));
+            observed.iter().find(same).is_some_and(|found| holds(wanted, found))
+        }),
+        Merge::Set => desired.iter().all(|wanted| observed.contains(wanted)),
+        Merge::ByKey(_) | Merge::Whole => {
+            desired.len() == observed.len()
+                && desired.iter().zip(observed).all(|(wanted, found)| holds(wanted, found))
+        }
+    }
+}
+
+fn key_of(element: &Value, (field, default): (&str, &str)) -> Value {
+    match &element[field] {
+        Value::Null => Value::from(default),
+        value => value.clone(),
     }
 }
 
@@ -170,6 +236,46 @@ mod tests {
     #[case::longer_list(json!([1]), json!([1, 2]), false)]
     #[case::empty_dropped_by_server(json!({"a": {}, "b": []}), json!({}), true)]
     #[case::kind_of_value(json!({"a": {}}), json!({"a": "x"}), false)]
+    #[case::injected_volume(
+        json!({"volumes": [{"name": "ours", "hostPath": {"path": "/a"}}]}),
+        json!({"volumes": [{"name": "theirs"}, {"name": "ours", "hostPath": {"path": "/a", "type": ""}}]}),
+        true
+    )]
+    #[case::our_volume_changed(
+        json!({"volumes": [{"name": "ours", "hostPath": {"path": "/a"}}]}),
+        json!({"volumes": [{"name": "ours", "hostPath": {"path": "/b"}}]}),
+        false
+    )]
+    #[case::our_volume_replaced(json!({"volumes": [{"name": "ours"}]}), json!({"volumes": [{"name": "theirs"}]}), false)]
+    #[case::injected_mount(
+        json!({"volumeMounts": [{"mountPath": "/a", "name": "ours"}]}),
+        json!({"volumeMounts": [{"mountPath": "/a", "name": "ours"}, {"mountPath": "/b", "name": "ours"}]}),
+        true
+    )]
+    #[case::mount_of_another_volume(
+        json!({"volumeMounts": [{"mountPath": "/a", "name": "ours"}]}),
+        json!({"volumeMounts": [{"mountPath": "/a", "name": "theirs"}]}),
+        false
+    )]
+    #[case::default_protocol(
+        json!({"ports": [{"containerPort": 1, "name": "m"}]}),
+        json!({"ports": [{"containerPort": 1, "protocol": "UDP"}, {"containerPort": 1, "protocol": "TCP", "name": "m"}]}),
+        true
+    )]
+    #[case::other_protocol(
+        json!({"ports": [{"containerPort": 1}]}),
+        json!({"ports": [{"containerPort": 1, "protocol": "UDP"}]}),
+        false
+    )]
+    #[case::added_owner(
+        json!({"ownerReferences": [{"uid": "a", "controller": true}]}),
+        json!({"ownerReferences": [{"uid": "b"}, {"uid": "a", "controller": true}]}),
+        true
+    )]
+    #[case::finalizer_set(json!({"finalizers": ["ours"]}), json!({"finalizers": ["theirs", "ours"]}), true)]
+    #[case::finalizer_missing(json!({"finalizers": ["ours"]}), json!({"finalizers": ["theirs"]}), false)]
+    #[case::tolerations_are_one(json!({"tolerations": [{"key": "a"}]}), json!({"tolerations": [{"key": "a"}, {"key": "b"}]}), false)]
+    #[case::words_are_one(json!({"volumes": ["*"]}), json!({"volumes": ["*", "hostPath"]}), false)]
     fn holds_compares_what_is_desired(
         #[case] desired: Value,
         #[case] observed: Value,

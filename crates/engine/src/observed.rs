@@ -28,8 +28,8 @@ pub struct Observed {
     pub pools: Vec<Arc<PoolView>>,
     /// Objects that we own or read whole, by name. Absent here means absent in the cluster.
     pub objects: BTreeMap<ObjectId, Arc<Value>>,
-    /// Extensions of rendered machine configs, by name, as far as [`crate::layout::rendered_needed`] asked for them.
-    pub rendered: BTreeMap<String, BTreeSet<String>>,
+    /// Rendered machine configs, by name, as far as [`crate::layout::rendered_needed`] asked for them.
+    pub rendered: BTreeMap<String, Rendered>,
     /// Pods that use one of our runtime classes and have not ended; only needed while something is being deleted.
     pub pods: Pods,
 }
@@ -48,12 +48,28 @@ pub struct Capabilities {
     pub openshift: bool,
 }
 
+/// What of a rendered machine config may be Kata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rendered {
+    /// Extensions of the operating system.
+    pub extensions: BTreeSet<String>,
+    /// Image of the operating system; empty if not told.
+    pub os_image: String,
+}
+
 /// What is known about pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Pods {
-    /// They are not watched, since nothing is being deleted; or the first list is still to come.
+    /// They are not watched, since nothing is being deleted.
     #[default]
     Unknown,
+    /// They are watched, and the first list is still to come.
+    Awaited {
+        /// Since when.
+        since: Timestamp,
+        /// What the API server said last, if it said anything.
+        error: Option<String>,
+    },
     /// Those that use a runtime class and have not ended.
     Known(Vec<PodView>),
     /// They cannot be listed; the error in words.
@@ -176,8 +192,6 @@ pub struct PoolView {
     pub updating: bool,
     /// Messages of the conditions `Degraded`, `NodeDegraded` and `RenderDegraded` that are `True`, without repeats.
     pub degraded: Vec<String>,
-    /// Nodes that it counts.
-    pub machine_count: i32,
 }
 
 /// What the person who installs the operator chose.
@@ -191,6 +205,8 @@ pub struct Settings {
     pub extension: Option<String>,
     /// Whether the operator's own host runs RHCOS: the last resort for choosing the extension.
     pub host_is_rhcos: bool,
+    /// How long the API server may take to list something.
+    pub read_deadline: SignedDuration,
     /// How long the Machine Config Operator may take to notice a change.
     pub start_deadline: SignedDuration,
     /// How long a node may take to drain.
@@ -206,6 +222,7 @@ impl Default for Settings {
             monitor_image: None,
             extension: None,
             host_is_rhcos: false,
+            read_deadline: SignedDuration::from_secs(30),
             start_deadline: SignedDuration::from_mins(10),
             drain_deadline: SignedDuration::from_mins(15),
             // The documentation: "from 10 to more than 60 minutes".

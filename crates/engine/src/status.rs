@@ -38,7 +38,10 @@ pub enum InProgress {
         reason: String,
     },
     /// Pods stand in the way of removal.
-    BlockedByPods,
+    BlockedByPods {
+        /// A runtime class that they use.
+        class: String,
+    },
     /// It is not known whether pods stand in the way of removal.
     PodsUnreadable(String),
     /// What is asked for cannot be done as it stands.
@@ -61,7 +64,7 @@ impl InProgress {
             Self::Updating => ("True", "Updating", "Adding and/or removing kata-enabled nodes".to_owned()),
             Self::Uninstalling => ("True", "Uninstalling", format!("Removing {class} from cluster")),
             Self::Failed { node, reason } => ("True", "Failed", format!("Node {node} Degraded: {reason}")),
-            Self::BlockedByPods => (
+            Self::BlockedByPods { class } => (
                 "False",
                 "BlockedByExistingKataPods",
                 format!(

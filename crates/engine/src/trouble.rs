@@ -101,13 +101,13 @@ impl Troubles {
     fn pools(&mut self, observed: &Observed, layout: Layout, survey: &Survey<'_>) {
         let entering = survey.in_state(NodeState::WaitingToInstall).next().is_some();
         let leaving = survey.in_state(NodeState::WaitingToUninstall).next().is_some();
-        let leaving_pool = if layout == Layout::Regular { names::WORKER_POOL } else { names::MASTER_POOL };
-        let relevant: &[(&str, bool)] = &[(layout.pool(), entering), (leaving_pool, leaving)];
+        let relevant: &[(&str, bool)] = match layout {
+            Layout::Regular => &[(names::KATA_POOL, entering), (names::WORKER_POOL, leaving)],
+            Layout::Converged => &[(names::MASTER_POOL, entering || leaving)],
+        };
         let told_of_nodes = !self.found.is_empty();
-        let mut seen = Vec::new();
         for (name, waited_for) in relevant {
-            let Some(pool) = observed.pool(name).filter(|_| !seen.contains(name)) else { continue };
-            seen.push(*name);
+            let Some(pool) = observed.pool(name) else { continue };
             if pool.paused && *waited_for {
                 self.paused(pool);
             }

@@ -2,22 +2,25 @@
 //!
 //! ```text
 //! pods that use it block, by name
-//!   -> runtime class              (no new pod can use it; gone before a node is touched)
+//!   -> runtime classes            (no new pod can use them; gone before a node is touched)
 //!   -> node roles                 (nodes without Kata never reboot)
 //!   -> machine config, log level
 //!   -> wait: the Machine Config Operator changes the nodes back
 //!   -> pool, monitor, SCC, dashboard, finalizer
 //! ```
 
+use jiff::Timestamp;
 use osc_api::names;
 
+use crate::delivery;
 use crate::desired;
-use crate::install::{finalizers_of, is_ours, progress, version_of};
+use crate::install::progress;
 use crate::layout::Layout;
 use crate::nodes::{NodeState, Survey};
 use crate::object::{Kind, ObjectId};
 use crate::observed::{KataConfigView, Observed, PodView, Pods, Settings};
 use crate::plan::{Plan, Step};
+use crate::runtime_class;
 use crate::status::{InProgress, READY, Ready, Report};
 use crate::trouble::{Troubles, list};
 
@@ -40,29 +43,10 @@ pub fn plan(observed: &Observed, settings: &Settings, kata_config: &KataConfigVi
     pass.plan
 }
 
-/// Lets a runtime class of ours go that was deleted, once no pod uses it.
-pub fn release_runtime_class(observed: &Observed) -> Option<Step> {
-    let class = observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS)?;
-    let finalizers = finalizers_of(class);
-    let held = finalizers.iter().any(|finalizer| finalizer == names::RUNTIME_CLASS_FINALIZER);
-    let deleted = !class["metadata"]["deletionTimestamp"].is_null();
-    let Pods::Known(pods) = &observed.pods else { return None };
-    let used = pods.iter().any(|pod| pod.runtime_class == names::KATA_RUNTIME_CLASS);
-    (held && deleted && !used).then(|| Step::SetFinalizers {
-        id: ObjectId::cluster(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS),
-        resource_version: version_of(class),
-        finalizers: finalizers
-            .into_iter()
-            .filter(|finalizer| finalizer != names::RUNTIME_CLASS_FINALIZER)
-            .collect(),
-    })
-}
-
 /// Whether pods have to be watched: only while something that they block is being removed.
 pub fn pods_needed(observed: &Observed) -> bool {
-    let class = observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS);
     observed.kata_configs.iter().any(|kata_config| kata_config.deleting)
-        || class.is_some_and(|class| !class["metadata"]["deletionTimestamp"].is_null())
+        || runtime_class::ours(observed).any(|class| class.is_deleted())
 }
 
 /// Takes our finalizers, today's and that of release 1.0, off a KataConfig; nothing if it has none of them.
@@ -86,11 +70,10 @@ impl<'a> Uninstall<'a> {
         let Some(let_go) = let_go(self.kata_config) else { return self.report_removed() };
         match &self.observed.pods {
             _ if self.never_usable() => {}
-            Pods::Unknown => return,
-            Pods::Unreadable(error) => {
-                let ready = Ready::not("Blocked", "cannot tell whether pods use Kata; removal waits");
-                return self.report(InProgress::PodsUnreadable(error.clone()), ready, Troubles::default());
-            }
+            // Their watch is started by this pass; should nothing come of it, that is to be noticed.
+            Pods::Unknown => return self.await_pods(self.observed.now, None),
+            Pods::Awaited { since, error } => return self.await_pods(*since, error.as_deref()),
+            Pods::Unreadable(error) => return self.report_unreadable(error.clone()),
             Pods::Known(pods) => {
                 let blocking = self.blocking(pods);
                 if !blocking.is_empty() {
@@ -98,7 +81,7 @@ impl<'a> Uninstall<'a> {
                 }
             }
         }
-        if self.runtime_class_goes() {
+        if self.runtime_classes_go() {
             return self.report_uninstalling();
         }
         self.roles();
@@ -115,26 +98,22 @@ impl<'a> Uninstall<'a> {
     fn never_usable(&self) -> bool {
         self.kata_config.status.runtime_classes.is_empty()
             && self.observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS).is_none()
+            && runtime_class::ours(self.observed).next().is_none()
     }
 
     /// Pods that use a class of this KataConfig. A class `kata` that somebody else made is none of our business.
     fn blocking(&self, pods: &'a [PodView]) -> Vec<&'a PodView> {
-        let class = self.observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS);
         let listed = &self.kata_config.status.runtime_classes;
-        let foreign = class.is_some_and(|class| !is_ours(class));
-        let ours = |name: &String| listed.contains(name) || (!foreign && name == names::KATA_RUNTIME_CLASS);
+        let ours = |name: &String| listed.contains(name) || runtime_class::is_kata(self.observed, name);
         pods.iter().filter(|pod| ours(&pod.runtime_class)).collect()
     }
 
-    /// Deletes the runtime class; true while it is still there.
-    fn runtime_class_goes(&mut self) -> bool {
-        let id = ObjectId::cluster(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS);
-        let class = self.observed.cluster_object(id.kind, &id.name).filter(|class| is_ours(class));
-        let Some(class) = class else { return false };
-        if class["metadata"]["deletionTimestamp"].is_null() {
-            self.plan.steps.push(Step::Delete { id });
-        }
-        true
+    /// Deletes the runtime classes; true while one is still there.
+    fn runtime_classes_go(&mut self) -> bool {
+        let classes: Vec<_> = runtime_class::ours(self.observed).collect();
+        let left = classes.iter().filter(|class| !class.is_deleted());
+        self.plan.steps.extend(left.map(|class| Step::Delete { id: class.id() }));
+        !classes.is_empty()
     }
 
     /// Takes the role from every node that has it, whatever the selector says by now.
@@ -152,6 +131,9 @@ impl<'a> Uninstall<'a> {
     /// configuration without Kata before it leaves the pool.
     fn machine_configs(&mut self) {
         self.delete(ObjectId::cluster(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG));
+        if delivery::layered_image(self.observed).is_some() {
+            self.delete(ObjectId::cluster(Kind::MachineConfig, names::IMAGE_MACHINE_CONFIG));
+        }
         self.delete(ObjectId::cluster(Kind::ContainerRuntimeConfig, names::CONTAINER_RUNTIME_CONFIG));
     }
 
@@ -169,14 +151,13 @@ impl<'a> Uninstall<'a> {
             && !self.renders_kata()
     }
 
-    /// On converged clusters: the pool still wants Kata on nodes that may just have come.
+    /// On converged clusters: the pool still wants Kata on nodes that may just have come, or will, since our machine
+    /// config is there to be rendered.
     fn renders_kata(&self) -> bool {
-        let ours = |pool: &str| pool == names::EXTENSION_MACHINE_CONFIG;
+        let pool = self.observed.pool(self.layout.pool());
         self.layout == Layout::Converged
-            && self
-                .observed
-                .pool(self.layout.pool())
-                .is_some_and(|pool| pool.sources.iter().any(|source| ours(source)))
+            && (delivery::exists(self.observed)
+                || pool.is_some_and(|pool| delivery::is_source(self.observed, &pool.sources)))
     }
 
     fn rest(&mut self, let_go: Step) {
@@ -193,7 +174,26 @@ impl<'a> Uninstall<'a> {
             "pods that use Kata: {}; removal goes on when they are gone",
             list(names.iter().map(String::as_str))
         );
-        self.report(InProgress::BlockedByPods, Ready::not("Blocked", message), Troubles::default());
+        let class = pods.first().map(|pod| pod.runtime_class.clone()).unwrap_or_default();
+        let in_progress = InProgress::BlockedByPods { class };
+        self.report(in_progress, Ready::not("Blocked", message), Troubles::default());
+    }
+
+    /// The list of pods takes a moment; only one that does not come is worth a word.
+    fn await_pods(&mut self, since: Timestamp, error: Option<&str>) {
+        let limit = self.settings.read_deadline;
+        match since.checked_add(limit) {
+            Ok(deadline) if self.observed.now < deadline => self.plan.wake_by(Some(deadline)),
+            _ => {
+                let silence = || format!("no answer within {} s", limit.as_secs());
+                self.report_unreadable(error.map_or_else(silence, str::to_owned));
+            }
+        }
+    }
+
+    fn report_unreadable(&mut self, error: String) {
+        let ready = Ready::not("Blocked", "cannot tell whether pods use Kata; removal waits");
+        self.report(InProgress::PodsUnreadable(error), ready, Troubles::default());
     }
 
     fn report_uninstalling(&mut self) {
@@ -211,21 +211,18 @@ impl<'a> Uninstall<'a> {
 
     fn troubles(&self) -> Troubles {
         let mut troubles = Troubles::of_rollout(self.observed, self.settings, self.layout, &self.survey);
-        if let Some(class) = self
-            .observed
-            .cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS)
-            .filter(|class| is_ours(class))
-        {
-            let foreign: Vec<String> = finalizers_of(class)
-                .into_iter()
-                .filter(|found| found != names::RUNTIME_CLASS_FINALIZER)
-                .collect();
-            if !foreign.is_empty() {
-                let message = format!(
-                    "RuntimeClass kata is held by finalizer {}: whoever set it has to take it away before removal goes on",
-                    foreign.join(", ")
-                );
-                troubles.add("RuntimeClassHeld", message);
+        let mut classes = runtime_class::ours(self.observed).peekable();
+        if classes.peek().is_some() {
+            for class in classes {
+                let foreign = class.foreign_finalizers();
+                if !foreign.is_empty() {
+                    let message = format!(
+                        "RuntimeClass {} is held by finalizer {}: whoever set it has to take it away before removal goes on",
+                        class.name,
+                        foreign.join(", ")
+                    );
+                    troubles.add("RuntimeClassHeld", message);
+                }
             }
         } else if self.not_begun() {
             let message = progress(&self.survey);
@@ -242,8 +239,7 @@ impl<'a> Uninstall<'a> {
 
     fn report(&mut self, in_progress: InProgress, ready: Ready, troubles: Troubles) {
         self.plan.wake_by(troubles.next_deadline);
-        let class = self.observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS);
-        let blocked = matches!(in_progress, InProgress::BlockedByPods | InProgress::PodsUnreadable(_));
+        let blocked = matches!(in_progress, InProgress::BlockedByPods { .. } | InProgress::PodsUnreadable(_));
         let report = Report {
             in_progress,
             ready,
@@ -254,10 +250,11 @@ impl<'a> Uninstall<'a> {
             } else {
                 self.survey.status(true)
             },
-            runtime_classes: match class {
-                Some(_) => self.kata_config.status.runtime_classes.clone(),
-                None => Vec::new(),
-            },
+            runtime_classes: runtime_class::listed(
+                self.observed,
+                &self.kata_config.status.runtime_classes,
+                None,
+            ),
             waiting_for_mco_to_start: !blocked && self.not_begun(),
         };
         self.plan.steps.extend(report.steps(self.kata_config, self.observed.now));

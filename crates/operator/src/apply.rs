@@ -1,13 +1,14 @@
 //! Carries out the steps of a plan.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event as KubeEvent;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use osc_api::names;
 use osc_engine::{Event, EventKind, Kind, ObjectId, Step};
@@ -22,6 +23,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long an event may take, retries included.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is done to finalizers.
+const SET_FINALIZERS: &str = "set finalizers of";
 
 /// Namespace for events about cluster-scoped objects.
 const EVENT_NAMESPACE: &str = "default";
@@ -51,8 +55,23 @@ pub enum StepError {
 
 impl StepError {
     /// Whether somebody else was faster: nothing is wrong, only the picture is old.
+    ///
+    /// An object whose finalizers were to be set and that is gone counts, too: what follows in the plan relies on it.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Api { source, .. } if code(source) == Some(409))
+        let Self::Api { verb, source, .. } = self else { return false };
+        match code(source) {
+            Some(409) => true,
+            Some(404) => *verb == SET_FINALIZERS,
+            _ => false,
+        }
+    }
+
+    /// Whether the write may have been done all the same.
+    fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Timeout { .. } => true,
+            Self::Api { source, .. } => code(source).is_none_or(|code| code >= 500),
+        }
     }
 
     /// A word for metrics, out of a small set.
@@ -77,6 +96,11 @@ fn code(error: &kube::Error) -> Option<u16> {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
     }
+}
+
+/// Whether the same request would be refused again.
+fn is_final(error: &kube::Error) -> bool {
+    matches!(code(error), Some(400 | 403 | 404 | 422))
 }
 
 /// What the API server said, without the debris around it.
@@ -106,6 +130,8 @@ pub struct Applier {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     identity: String,
+    /// Objects that were perhaps written, and whose state is not known.
+    doubted: Arc<Mutex<BTreeSet<ObjectId>>>,
 }
 
 impl Applier {
@@ -117,7 +143,7 @@ impl Applier {
         metrics: Metrics,
         identity: String,
     ) -> Self {
-        Self { client, cache, clock, metrics, identity }
+        Self { client, cache, clock, metrics, identity, doubted: Arc::default() }
     }
 
     /// Carries out one step.
@@ -136,11 +162,44 @@ impl Applier {
             Ok(Ok(answer)) => Ok(answer),
         };
         self.metrics.write(target.verb, target.kind);
+        let existed = matches!(step, Step::Create { .. }) && matches!(answer, Ok(None));
+        let doubt = existed || answer.as_ref().is_err_and(StepError::leaves_doubt);
+        self.doubted().extend(target.id.clone().filter(|_| doubt));
         if let (Some(id), Some(object)) = (&target.id, answer?) {
             tracing::info!(verb = target.verb, object = %id, "written");
             self.cache.written(id, &object, self.clock.now());
         }
         Ok(())
+    }
+
+    fn doubted(&self) -> MutexGuard<'_, BTreeSet<ObjectId>> {
+        // A thread that panicked while holding the lock left a complete set behind.
+        self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the objects that were perhaps written: a decision on what was before such a write could, for instance, let
+    /// a KataConfig go while something is left of it. True if there were any.
+    pub async fn look_again(&self) -> Result<bool, StepError> {
+        let doubted = self.doubted().clone();
+        for id in &doubted {
+            // By name and yet a list: the right that the watch of it needs, too.
+            let params = ListParams::default().fields(&format!("metadata.name={}", id.name));
+            let object = id.to_string();
+            let answer =
+                tokio::time::timeout(WRITE_TIMEOUT, api(self.client.clone(), id).list(&params)).await;
+            let found = match answer {
+                Err(_) => return Err(StepError::Timeout { verb: "read", object }),
+                Ok(Err(source)) => {
+                    return Err(StepError::Api { verb: "read", object, source: Box::new(source) });
+                }
+                Ok(Ok(found)) => found,
+            };
+            for object in found.items {
+                self.cache.written(id, &object, self.clock.now());
+            }
+            self.doubted().remove(id);
+        }
+        Ok(!doubted.is_empty())
     }
 
     async fn write(&self, step: &Step, target: &Target) -> Result<Option<DynamicObject>, kube::Error> {
@@ -175,7 +234,7 @@ impl Applier {
             Step::SetFinalizers { resource_version, finalizers, .. } => {
                 let metadata = json!({"resourceVersion": resource_version, "finalizers": finalizers});
                 let patch = Patch::Merge(json!({"metadata": metadata}));
-                tolerate(api.patch(&id.name, &managed, &patch).await, 404)
+                api.patch(&id.name, &managed, &patch).await.map(Some)
             }
             Step::PatchStatus { status, .. } => {
                 // Replaces the status whole, so that lists that became empty go.
@@ -191,7 +250,8 @@ impl Applier {
     /// Tells a person, as well as it goes: an event that cannot be written keeps nothing else from being done.
     async fn tell(&self, event: &Event) {
         let policy = ExponentialBuilder::new().with_min_delay(Duration::from_millis(50)).with_max_times(3);
-        let told = tokio::time::timeout(EVENT_TIMEOUT, (|| self.emit(event)).retry(policy)).await;
+        let attempts = (|| self.emit(event)).retry(policy).when(|error| !is_final(error));
+        let told = tokio::time::timeout(EVENT_TIMEOUT, attempts).await;
         self.metrics.write("create", "Event");
         let error = match told {
             Ok(Ok(())) => return,
@@ -279,7 +339,7 @@ impl Target {
             Step::Replace { id, .. } => ("change", id.clone()),
             Step::Delete { id } => ("delete", id.clone()),
             Step::LabelNode { node, .. } => ("label", ObjectId::cluster(Kind::Node, node)),
-            Step::SetFinalizers { id, .. } => ("set finalizers of", id.clone()),
+            Step::SetFinalizers { id, .. } => (SET_FINALIZERS, id.clone()),
             Step::PatchStatus { name, .. } => {
                 ("write the status of", ObjectId::cluster(Kind::KataConfig, name))
             }
@@ -303,6 +363,20 @@ mod tests {
         let short = shortened(&message);
         assert!(short.len() <= 1_024 && short.ends_with(" ..."), "{}", short.len());
         assert_eq!(shortened("short"), "short");
+    }
+
+    #[test]
+    fn only_finalizers_of_an_object_that_is_gone_are_a_conflict() {
+        let refused = |verb, code| {
+            let status = kube::core::Status { code, ..kube::core::Status::default() };
+            let source = Box::new(kube::Error::Api(Box::new(status)));
+            StepError::Api { verb, object: "KataConfig example-kataconfig".to_owned(), source }
+        };
+        assert!(refused(SET_FINALIZERS, 404).is_conflict());
+        assert!(refused(SET_FINALIZERS, 409).is_conflict());
+        assert!(refused("apply", 409).is_conflict());
+        assert!(!refused("apply", 404).is_conflict(), "the API is not served: nothing that passes soon");
+        assert!(!refused(SET_FINALIZERS, 403).is_conflict());
     }
 
     #[test]

@@ -17,6 +17,6 @@ pub mod options;
 pub mod reconcile;
 pub mod run;
 
-pub use clock::{Clock, WallClock};
+pub use clock::{Clock, SimulatedTime, WallClock};
 pub use options::Options;
 pub use run::{Error, run};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use osc_api::KataConfigStatus;
+use osc_engine::decide::oldest;
 use osc_engine::{KataConfigView, Observed};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -150,7 +151,7 @@ impl Metrics {
 
     /// Takes the values that describe the cluster from what was observed.
     pub(crate) fn observed(&self, observed: &Observed) {
-        let first = observed.kata_configs.iter().min_by_key(|view| (view.created, &view.name));
+        let first = oldest(&observed.kata_configs);
         let status = first.map(|view| view.status.clone()).unwrap_or_default();
         for (state, count) in states(&status) {
             self.nodes.get_or_create(&StateLabel { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -159,7 +160,7 @@ impl Metrics {
             let holds = status.condition(condition).is_some_and(|found| found.status == "True");
             self.conditions.get_or_create(&ConditionLabel { condition }).set(i64::from(holds));
         }
-        self.installation_success.set(i64::from(first.is_some_and(|view| succeeded(view))));
+        self.installation_success.set(i64::from(first.is_some_and(succeeded)));
         let setup = SetupLabel { setup_type: "baremetal", cloud_provider: "none", tee_type: "none" };
         if status.runtime_classes.is_empty() {
             self.setup.clear();

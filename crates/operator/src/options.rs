@@ -18,8 +18,8 @@ pub struct Options {
     #[arg(long)]
     pub leader_elect: bool,
 
-    /// Name under which the Lease is held.
-    #[arg(long, env = "POD_NAME", default_value = "osc-operator", hide_default_value = true)]
+    /// Name under which the Lease is held; by default one that no other process has.
+    #[arg(long, env = "POD_NAME", default_value_t = own_identity(), hide_default_value = true)]
     pub identity: String,
 
     /// Where /healthz, /readyz and /metrics are served; `0` serves nothing.
@@ -39,6 +39,12 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindAddress(pub Option<SocketAddr>);
 
+/// Host and process: two operators outside of a cluster must not take each other's Lease for their own.
+fn own_identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("osc-operator_{}_{}", host.trim(), std::process::id())
+}
+
 /// Accepts `host:port`, `:port` (as the Go operator does) and `0`.
 fn bind_address(text: &str) -> Result<BindAddress, String> {
     if text == "0" {
@@ -55,7 +61,7 @@ impl Default for Options {
         Self {
             namespace: names::OPERATOR_NAMESPACE.to_owned(),
             leader_elect: false,
-            identity: "osc-operator".to_owned(),
+            identity: own_identity(),
             metrics_bind_address: BindAddress(None),
             monitor_image: None,
             extension: None,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::{Applier, words};
 use crate::cache::{Cache, NotReady, Watches};
 use crate::clock::Clock;
+use crate::health::Pulse;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
 
@@ -33,6 +34,8 @@ pub struct Reconciler {
     pub clock: Arc<dyn Clock>,
     /// What is told to Prometheus.
     pub metrics: Metrics,
+    /// What is told to the kubelet.
+    pub pulse: Pulse,
 }
 
 /// What a pass leaves behind.
@@ -74,7 +77,9 @@ impl Reconciler {
             }
             self.metrics.queued(true);
             self.metrics.leading(leadership.leads());
+            self.pulse.beat();
             next = self.pass(&leadership, &mut told, &cancel).await;
+            self.pulse.rest();
             self.metrics.queued(false);
         }
         leadership.release().await;
@@ -129,7 +134,15 @@ impl Reconciler {
             self.metrics.failed("rendered");
             return Outcome::Failed { progress: false };
         }
-        if !needed.is_empty() {
+        let looked_again = match self.applier.look_again().await {
+            Ok(looked_again) => looked_again,
+            Err(error) => {
+                tracing::warn!(%error, "cannot see what became of a write; trying again");
+                self.metrics.failed(error.category());
+                return Outcome::Failed { progress: false };
+            }
+        };
+        if looked_again || !needed.is_empty() {
             match self.cache.observe(self.clock.now()) {
                 Ok(newer) => observed = newer,
                 Err(_) => return Outcome::Done(None),
@@ -165,6 +178,7 @@ impl Reconciler {
                 tracing::warn!(%error, "step failed; trying again");
                 return Outcome::Failed { progress: index > 0 };
             }
+            self.pulse.beat();
         }
         Outcome::Done(plan.wake_at)
     }
@@ -178,7 +192,7 @@ impl Reconciler {
                 .map_err(|_| format!("no answer within {} s", READ_TIMEOUT.as_secs()))?
                 .map_err(|error| words(&error))?
             {
-                self.cache.rendered(name, rendered.spec.extensions.unwrap_or_default().into_iter().collect());
+                self.cache.rendered(name, &rendered);
             }
         }
         Ok(())

@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kube::Client;
-use kube_lease_manager::LeaseManagerError;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::Applier;
 use crate::cache::{Cache, Watches};
 use crate::clock::Clock;
-use crate::health;
+use crate::health::{self, Pulse};
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -32,14 +31,6 @@ pub enum Error {
     /// The task that renews the Lease ended by itself.
     #[error("the task that renews the lease ended; its last log line tells why")]
     LeaseLost,
-    /// The Lease could not be read or created.
-    #[error("cannot take part in leader election in namespace {namespace}: {source}")]
-    LeaderElection {
-        /// Namespace of the Lease.
-        namespace: String,
-        /// Why not.
-        source: Box<LeaseManagerError>,
-    },
 }
 
 /// Runs the operator until cancelled.
@@ -51,9 +42,10 @@ pub async fn run(
     cancel: CancellationToken,
 ) -> Result<(), Error> {
     let cache = Cache::default();
+    let pulse = Pulse::default();
     if let Some(address) = options.metrics_bind_address.0 {
         let listener = health::bind(address).await.map_err(|source| Error::Bind { address, source })?;
-        let server = health::serve(listener, cache.clone(), metrics.clone(), cancel.clone());
+        let server = health::serve(listener, cache.clone(), metrics.clone(), pulse.clone(), cancel.clone());
         tokio::spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(%error, "serving health and metrics failed");
@@ -62,9 +54,7 @@ pub async fn run(
     }
     let leadership = if options.leader_elect {
         tracing::info!(identity = options.identity, "waiting for the lease");
-        Leadership::elect(client.clone(), &options.namespace, &options.identity).await.map_err(|source| {
-            Error::LeaderElection { namespace: options.namespace.clone(), source: Box::new(source) }
-        })?
+        Leadership::elect(client.clone(), &options.namespace, &options.identity, clock.clone())
     } else {
         Leadership::alone()
     };
@@ -78,6 +68,6 @@ pub async fn run(
     let applier =
         Applier::new(client.clone(), cache.clone(), clock.clone(), metrics.clone(), options.identity.clone());
     let settings = options.settings();
-    let reconciler = Reconciler { client, cache, watches, applier, settings, clock, metrics };
+    let reconciler = Reconciler { client, cache, watches, applier, settings, clock, metrics, pulse };
     if reconciler.run(leadership, cancel).await { Ok(()) } else { Err(Error::LeaseLost) }
 }

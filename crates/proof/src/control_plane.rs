@@ -3,9 +3,9 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::config::AuthInfo;
 use kube::{Client, Config};
 use serde_json::{Value, json};
@@ -19,28 +19,43 @@ const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{
 pub struct ControlPlane {
     directory: tempfile::TempDir,
     port: u16,
-    processes: Vec<Child>,
+    processes: Vec<Process>,
+}
+
+/// A running binary, and how it was started.
+struct Process {
+    binary: &'static str,
+    arguments: Vec<String>,
+    child: Child,
+}
+
+impl Process {
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        for process in self.processes.iter_mut().rev() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+        self.processes.iter_mut().rev().for_each(Process::end);
     }
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// Where the binaries are. Building them takes minutes; `make test` does it before.
-fn assets() -> PathBuf {
-    let output =
-        Command::new(root().join("hack/control-plane.sh")).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "hack/control-plane.sh failed");
-    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+/// Where the binaries are. Who comes first when there are none builds them, which takes minutes; the others wait.
+/// Without them nothing is proven, so that there is no going on.
+fn assets() -> &'static Path {
+    static ASSETS: OnceLock<PathBuf> = OnceLock::new();
+    ASSETS.get_or_init(|| {
+        let script = crate::root().join("hack/control-plane.sh");
+        let output = Command::new(&script).stderr(Stdio::inherit()).output();
+        let output = output.unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
+        assert!(
+            output.status.success(),
+            "there is no control plane to run on: hack/control-plane.sh failed and said above why"
+        );
+        PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+    })
 }
 
 fn free_port() -> u16 {
@@ -50,7 +65,6 @@ fn free_port() -> u16 {
 impl ControlPlane {
     /// Starts one. Nothing is in it but what the API server itself makes.
     pub async fn start() -> Self {
-        let assets = assets();
         let directory = tempfile::tempdir().unwrap();
         let mut plane = Self { directory, port: free_port(), processes: Vec::new() };
         let (client_port, peer_port) = (free_port(), free_port());
@@ -85,18 +99,18 @@ impl ControlPlane {
             format!("--audit-policy-file={}", file("audit-policy.yaml")),
             format!("--audit-log-path={}", file("audit.log")),
         ];
-        plane.spawn(&assets, "etcd", &etcd);
-        plane.spawn(&assets, "kube-apiserver", &apiserver);
+        plane.spawn("etcd", etcd.to_vec());
+        plane.spawn("kube-apiserver", apiserver.to_vec());
         plane.wait_until_ready().await;
-        let kubeconfig = plane.write("admin.kubeconfig", &plane.kubeconfig(ADMIN_TOKEN));
+        let kubeconfig = plane.write("admin.kubeconfig", &plane.kubeconfig());
         let manager = [
             format!("--kubeconfig={}", kubeconfig.display()),
-            "--controllers=garbagecollector,namespace".to_owned(),
+            "--controllers=garbagecollector,namespace,clusterrole-aggregation".to_owned(),
             "--leader-elect=false".to_owned(),
             "--port=0".to_owned(),
             "--secure-port=0".to_owned(),
         ];
-        plane.spawn(&assets, "kube-controller-manager", &manager);
+        plane.spawn("kube-controller-manager", manager.to_vec());
         plane
     }
 
@@ -106,21 +120,42 @@ impl ControlPlane {
         path
     }
 
-    fn spawn(&mut self, assets: &Path, binary: &str, arguments: &[String]) {
-        let log = std::fs::File::create(self.directory.path().join(format!("{binary}.log"))).unwrap();
-        let child = Command::new(assets.join(binary))
-            .args(arguments)
+    fn spawn(&mut self, binary: &'static str, arguments: Vec<String>) {
+        let program = assets().join(binary);
+        let path = self.log_file(binary);
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        // It ends with the thread that started it, however that ends: nothing is left behind by an interrupted proof.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(&program)
+            .args(&arguments)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", assets.join(binary).display()));
-        self.processes.push(child);
+            .unwrap_or_else(|error| {
+                panic!("cannot start setpriv (of util-linux) {}: {error}", program.display())
+            });
+        self.processes.push(Process { binary, arguments, child });
+    }
+
+    fn log_file(&self, binary: &str) -> PathBuf {
+        self.directory.path().join(format!("{binary}.log"))
+    }
+
+    /// The API server ends, is gone for that long, and comes back with what it had.
+    pub async fn outage(&mut self, duration: Duration) {
+        let found = self.processes.iter().position(|process| process.binary == "kube-apiserver");
+        let mut apiserver = self.processes.remove(found.expect("the API server was started"));
+        apiserver.end();
+        tokio::time::sleep(duration).await;
+        self.spawn(apiserver.binary, apiserver.arguments);
+        self.wait_until_ready().await;
     }
 
     async fn wait_until_ready(&mut self) {
         let admin = self.admin("readiness");
         for _ in 0..300 {
-            if self.processes.iter_mut().any(|process| process.try_wait().unwrap().is_some()) {
+            if self.processes.iter_mut().any(|process| process.child.try_wait().unwrap().is_some()) {
                 break;
             }
             let request = http::Request::get("/readyz").body(Vec::new()).unwrap();
@@ -129,36 +164,41 @@ impl ControlPlane {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        let log =
-            std::fs::read_to_string(self.directory.path().join("kube-apiserver.log")).unwrap_or_default();
+        let log = std::fs::read_to_string(self.log_file("kube-apiserver")).unwrap_or_default();
         panic!(
             "kube-apiserver did not become ready: {}",
             log.lines().rev().take(5).collect::<Vec<_>>().join("\n")
         );
     }
 
-    fn kubeconfig(&self, token: &str) -> String {
+    /// A kubeconfig of one who may do everything.
+    pub fn kubeconfig(&self) -> String {
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
              clusters: [{{name: test, cluster: {{server: 'https://127.0.0.1:{}', insecure-skip-tls-verify: true}}}}]\n\
-             users: [{{name: test, user: {{token: '{token}'}}}}]\n\
+             users: [{{name: test, user: {{token: '{ADMIN_TOKEN}'}}}}]\n\
              contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n",
             self.port
         )
     }
 
-    fn client(&self, token: &str, user_agent: &str) -> Client {
+    fn client(&self, user: AuthInfo, user_agent: &str) -> Client {
         let mut config = Config::new(format!("https://127.0.0.1:{}", self.port).parse().unwrap());
         // The server makes its own certificate at each start.
         config.accept_invalid_certs = true;
-        config.auth_info = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
+        config.auth_info = user;
         config.headers.push((http::header::USER_AGENT, user_agent.parse().unwrap()));
         Client::try_from(config).unwrap()
     }
 
     /// A client that may do everything.
     pub fn admin(&self, user_agent: &str) -> Client {
-        self.client(ADMIN_TOKEN, user_agent)
+        self.client(with_token(ADMIN_TOKEN), user_agent)
+    }
+
+    /// A client of a person with that name, who may do what bindings say.
+    pub fn person(&self, name: &str) -> Client {
+        self.client(AuthInfo { impersonate: Some(name.to_owned()), ..with_token(ADMIN_TOKEN) }, name)
     }
 
     /// A client with the rights of a ServiceAccount.
@@ -170,36 +210,15 @@ impl ControlPlane {
             .body(serde_json::to_vec(&body).unwrap())
             .unwrap();
         let answer: Value = self.admin("test").request(request).await.unwrap();
-        self.client(answer["status"]["token"].as_str().unwrap(), "osc-operator")
+        self.client(with_token(answer["status"]["token"].as_str().unwrap()), name)
     }
 
-    /// Applies `deploy/osc.yaml`, as `kubectl apply` does; kinds that this server does not know are left out by name.
-    pub async fn install_manifests(&self, left_out: &[&str]) {
-        let text = std::fs::read_to_string(root().join("deploy/osc.yaml")).unwrap();
-        let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-        let client = self.admin("kubectl");
-        for object in objects {
-            let object: DynamicObject = serde_json::from_value(object).unwrap();
-            let types = object.types.clone().unwrap();
-            if left_out.contains(&types.kind.as_str()) {
-                continue;
-            }
-            let kind = kube::api::GroupVersionKind::try_from(&types).unwrap();
-            let resource = kube::api::ApiResource::from_gvk(&kind);
-            let api: Api<DynamicObject> = match &object.metadata.namespace {
-                Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-                None => Api::all_with(client.clone(), &resource),
-            };
-            let name = object.metadata.name.clone().unwrap();
-            api.patch(&name, &PatchParams::apply("kubectl").force(), &Patch::Apply(&object))
-                .await
-                .unwrap_or_else(|error| panic!("cannot apply {} {name}: {error}", types.kind));
-        }
+    /// The audit log: one JSON object a line, written before each answer.
+    pub fn audit_log(&self) -> PathBuf {
+        self.directory.path().join("audit.log")
     }
+}
 
-    /// The audit log so far: one JSON object a line.
-    pub fn audit_log(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.directory.path().join("audit.log")).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
+fn with_token(token: &str) -> AuthInfo {
+    AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() }
 }

@@ -60,7 +60,8 @@ pub struct Baseline {
     pub writes: usize,
 }
 
-fn is_operators_write(record: &RequestInfo) -> bool {
+/// Whether this is a write of an operator.
+pub fn is_operators_write(record: &RequestInfo) -> bool {
     record.user_agent.starts_with(OPERATOR) && record.verb.is_write() && !record.dry_run
 }
 

@@ -114,6 +114,13 @@ pub const OPERATOR: &[Permissions] = &[
                 &[names::EXTENSION_MACHINE_CONFIG],
                 "engine: desired.rs machine_config",
             ),
+            grant(
+                MCO,
+                "machineconfigs",
+                &["list", "watch", "delete"],
+                &[names::IMAGE_MACHINE_CONFIG],
+                "engine: delivery.rs layered_image: what the Go operator installed by an image; uninstall.rs machine_configs",
+            ),
             grant(MCO, "machineconfigpools", READ, &[], "operator: cache/watch.rs, Pools"),
             grant(
                 MCO,
@@ -132,16 +139,10 @@ pub const OPERATOR: &[Permissions] = &[
             grant(
                 "node.k8s.io",
                 "runtimeclasses",
-                &["create"],
+                &["list", "watch", "create", "patch", "delete"],
                 &[],
-                "engine: install.rs runtime_class: a plain create, so that an edited overhead survives",
-            ),
-            grant(
-                "node.k8s.io",
-                "runtimeclasses",
-                &["list", "watch", "patch", "delete"],
-                &[names::KATA_RUNTIME_CLASS],
-                "engine: install.rs runtime_class; and uninstall.rs finalizer and deletion",
+                "engine: install.rs runtime_class, a plain create; runtime_class.rs: all that an operator made for a \
+                 KataConfig, told by owner or finalizer whatever their names, and never one of somebody else",
             ),
             grant(
                 "security.openshift.io",
@@ -164,6 +165,13 @@ pub const OPERATOR: &[Permissions] = &[
         namespace: Some(names::OPERATOR_NAMESPACE),
         grants: &[
             grant("apps", "daemonsets", OWN, &[names::MONITOR], "engine: desired.rs monitor"),
+            grant(
+                "apps",
+                "daemonsets",
+                READ,
+                &names::DAEMON_SET_MODE_DAEMON_SETS,
+                "engine: delivery.rs DaemonSetMode: what the Go operator installed by a node agent",
+            ),
             grant(
                 "",
                 "configmaps",
@@ -189,7 +197,7 @@ pub const OPERATOR: &[Permissions] = &[
                 "leases",
                 &["get", "patch"],
                 &[names::LEADER_ELECTION_LEASE],
-                "operator: leader.rs, elect; kube-lease-manager reads the Lease and writes it by patches only",
+                "operator: leader.rs, elect; the Lease is read, and written by patches only",
             ),
         ],
     },

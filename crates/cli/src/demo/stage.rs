@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::discovery::Scope;
-use osc_devcluster::{Clock, Cluster, ClusterConfig};
+use osc_devcluster::{Cluster, ClusterConfig};
 use osc_operator::metrics::Metrics;
 use osc_operator::options::BindAddress;
 use serde_json::{Value, json};
@@ -41,19 +41,6 @@ pub struct Stage {
     cancel: CancellationToken,
     started: Instant,
     patience: Duration,
-}
-
-/// The operator's time is the cluster's.
-struct SimulatedTime(Clock);
-
-impl osc_operator::Clock for SimulatedTime {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    fn real_duration(&self, duration: SignedDuration) -> Duration {
-        self.0.real_duration(duration.try_into().unwrap_or_default())
-    }
 }
 
 impl Stage {
@@ -225,7 +212,10 @@ fn start_operator(
         monitor_image: Some("quay.io/openshift-sandboxed-containers/osc-monitor:demo".to_owned()),
         ..osc_operator::Options::default()
     };
-    let clock = Arc::new(SimulatedTime(cluster.clock()));
+    // The operator's time is the cluster's.
+    let clock = cluster.clock();
+    let speed = clock.speed();
+    let clock = Arc::new(osc_operator::SimulatedTime::new(move || clock.now(), speed));
     Ok(tokio::spawn(osc_operator::run(client, options, clock, Metrics::default(), cancel.clone())))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use osc_api::{KataConfig, names};
+use osc_engine::Precedence;
 
 use super::NodeView;
 
@@ -54,14 +55,9 @@ pub enum News {
 }
 
 impl Snapshot {
-    /// The KataConfig that counts: the oldest.
+    /// The KataConfig that counts, as the operator sees it.
     pub fn kata_config(&self) -> Option<&KataConfig> {
-        self.kata_configs.values().min_by_key(|kata_config| {
-            (
-                kata_config.metadata.creation_timestamp.clone().map(|time| time.0),
-                kata_config.metadata.name.clone(),
-            )
-        })
+        self.kata_configs.values().min_by_key(|kata_config| Precedence::of_metadata(&kata_config.metadata))
     }
 
     /// The rows of the nodes that have Kata, are to have it, or could have it.
@@ -207,5 +203,21 @@ mod tests {
         let before = snapshot("False", &[], true);
         let after = Snapshot { nodes: before.nodes.clone(), ..Snapshot::default() };
         assert_eq!(after.news(&before)[0], News::Gone { kata_config: "k".into() });
+    }
+
+    /// What the operator goes on with, and not what is merely older.
+    #[test]
+    fn a_kata_config_that_only_others_hold_does_not_count() {
+        let mut both = snapshot("False", &[], true);
+        let newer = serde_json::from_value(json!({
+            "metadata": {"name": "newer", "creationTimestamp": "2026-01-02T00:00:00Z"}
+        }));
+        both.kata_configs.insert("newer".to_owned(), newer.unwrap());
+        assert_eq!(both.kata_config().unwrap().metadata.name.as_deref(), Some("k"));
+        let left = json!({"metadata": {
+            "name": "k", "deletionTimestamp": "2026-01-03T00:00:00Z", "finalizers": ["example.com/hold"],
+        }});
+        both.kata_configs.insert("k".to_owned(), serde_json::from_value(left).unwrap());
+        assert_eq!(both.kata_config().unwrap().metadata.name.as_deref(), Some("newer"));
     }
 }

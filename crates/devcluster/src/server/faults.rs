@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::route::{RequestInfo, Verb};
+use super::signal::Signal;
 
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,6 +119,11 @@ pub struct Fault {
 /// A schedule of faults: looks at a request and says what happens to it.
 pub type Hook = Arc<dyn Fn(&RequestInfo) -> Option<FaultAction> + Send + Sync>;
 
+/// Whether the server is unreachable at that count of pauses.
+pub(super) fn is_pause(pauses: u64) -> bool {
+    pauses % 2 == 1
+}
+
 /// How a running watch is ended from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WatchEnd {
@@ -141,7 +147,8 @@ struct Inner {
     hook: Mutex<Option<Hook>>,
     watches: Mutex<Vec<Running>>,
     next_watch: AtomicU64,
-    paused: watch::Sender<bool>,
+    /// Counts pauses and their ends: odd while the server is unreachable.
+    pauses: Signal,
 }
 
 /// The faults of one server. Cheap to clone; clones share the state.
@@ -218,16 +225,23 @@ impl Faults {
 
     /// Makes the server unreachable: connections are cut and new ones closed at once, until resumed.
     pub fn pause_all(&self) {
-        self.inner.paused.send_replace(true);
+        let pauses = self.pauses().get();
+        if !is_pause(pauses) {
+            self.pauses().set(pauses + 1);
+        }
     }
 
     /// Ends a pause.
     pub fn resume_all(&self) {
-        self.inner.paused.send_replace(false);
+        let pauses = self.pauses().get();
+        if is_pause(pauses) {
+            self.pauses().set(pauses + 1);
+        }
     }
 
-    pub(super) fn paused(&self) -> watch::Receiver<bool> {
-        self.inner.paused.subscribe()
+    /// Changes with every pause and every end of one: see [`is_pause`].
+    pub(super) fn pauses(&self) -> &Signal {
+        &self.inner.pauses
     }
 
     /// What happens to this request; uses up one of the fault's times.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::Body;
 use super::call::{Call, State};
-use super::faults::FaultAction;
+use super::faults::{FaultAction, is_pause};
 use super::output::{self, ResponseBody};
 use super::request_log::RequestRecord;
 use super::route::RequestInfo;
@@ -34,7 +34,6 @@ pub const STOP_BOUND: Duration = Duration::from_secs(1);
 
 /// Accepts connections until the server stops.
 pub async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
-    let paused = state.faults.paused();
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -44,7 +43,7 @@ pub async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<
         };
         match accepted {
             // Closing at once is as near as a listening socket comes to "connection refused".
-            Ok((stream, _)) if *paused.borrow() => drop(stream),
+            Ok((stream, _)) if is_pause(state.faults.pauses().get()) => drop(stream),
             Ok((stream, _)) => {
                 connections.spawn(connection(stream, tls.clone(), state.clone()));
             }
@@ -76,7 +75,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let cut = CancellationToken::new();
-    let mut paused = state.faults.paused();
+    let pauses = state.faults.pauses().clone();
+    let begun = pauses.get();
     let shutdown = state.shutdown.clone();
     let service = {
         let cut = cut.clone();
@@ -98,7 +98,7 @@ where
         // A client that goes away in the middle of something is not worth a word.
         _ = connection.as_mut() => false,
         () = cut.cancelled() => false,
-        _ = paused.wait_for(|paused| *paused) => false,
+        _ = pauses.until(|now| now != begun) => false,
         () = shutdown.cancelled() => true,
     };
     if stopping {

@@ -21,6 +21,7 @@ use tower::{Layer as _, Service};
 
 use super::ServerError;
 use super::call::State;
+use super::faults::is_pause;
 use super::http::{self, CutOff};
 use super::output::ResponseBody;
 
@@ -76,8 +77,9 @@ impl Service<Request<Body>> for Door {
         }
         let state = self.state.clone();
         Box::pin(async move {
-            let mut paused = state.faults.paused();
-            if *paused.borrow() || state.shutdown.is_cancelled() {
+            let pauses = state.faults.pauses();
+            let begun = pauses.get();
+            if is_pause(begun) || state.shutdown.is_cancelled() {
                 return Err(LocalError::Refused);
             }
             // A task of its own: what the server has begun it ends, even if the client is no more.
@@ -87,7 +89,7 @@ impl Service<Request<Body>> for Door {
             });
             let response = tokio::select! {
                 biased;
-                _ = paused.wait_for(|paused| *paused) => return Err(CutOff.into()),
+                _ = pauses.until(|now| now != begun) => return Err(CutOff.into()),
                 () = state.shutdown.cancelled() => return Err(CutOff.into()),
                 answer = handler => answer.map_err(|_| CutOff)??,
                 () = tokio::time::sleep(READ_TIMEOUT) => return Err(LocalError::TimedOut),
@@ -99,20 +101,21 @@ impl Service<Request<Body>> for Door {
 
 /// A body that breaks off when the server becomes unreachable or ends.
 fn severable(state: &Arc<State>, body: ResponseBody) -> LocalBody {
-    let paused = state.faults.paused();
+    let pauses = state.faults.pauses().clone();
+    let begun = pauses.get();
     let shutdown = state.shutdown.clone();
     let frames = body.into_stream();
-    let severed = futures::stream::unfold(Some((frames, paused)), move |open| {
-        let shutdown = shutdown.clone();
+    let severed = futures::stream::unfold(Some(frames), move |open| {
+        let (shutdown, pauses) = (shutdown.clone(), pauses.clone());
         async move {
-            let (mut frames, mut paused) = open?;
+            let mut frames = open?;
             let frame = tokio::select! {
                 biased;
-                _ = paused.wait_for(|paused| *paused) => return Some((Err(LocalError::from(CutOff)), None)),
+                _ = pauses.until(|now| now != begun) => return Some((Err(LocalError::from(CutOff)), None)),
                 frame = frames.next() => frame?.unwrap_or_else(|never| match never {}),
                 () = shutdown.cancelled() => return None,
             };
-            Some((Ok(frame), Some((frames, paused))))
+            Some((Ok(frame), Some(frames)))
         }
     });
     StreamBody::new(severed).boxed_unsync()

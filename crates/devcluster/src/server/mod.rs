@@ -29,6 +29,7 @@ mod registry;
 mod request_log;
 mod route;
 mod select;
+mod signal;
 mod status;
 mod store;
 mod table;

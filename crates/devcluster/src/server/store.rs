@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+
+use super::signal::Signal;
 
 /// Where an object is within its collection. Cluster-scoped objects have an empty namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,18 +69,13 @@ pub struct Changed;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Compacted(pub u64);
 
+#[derive(Default)]
 struct Collection {
     objects: BTreeMap<Key, Arc<Value>>,
     log: VecDeque<Arc<Change>>,
     /// Revision of the newest change that the log no longer holds.
     compacted: u64,
-    signal: watch::Sender<u64>,
-}
-
-impl Default for Collection {
-    fn default() -> Self {
-        Self { objects: BTreeMap::new(), log: VecDeque::new(), compacted: 0, signal: watch::channel(0).0 }
-    }
+    signal: Signal,
 }
 
 #[derive(Default)]
@@ -170,10 +167,10 @@ impl Store {
         Ok((found.log.range(start..).cloned().collect(), inner.revision))
     }
 
-    /// Wakes whenever the collection changes.
-    pub fn signal(&self, collection: &str) -> watch::Receiver<u64> {
+    /// The revision of the newest change in the collection.
+    pub fn signal(&self, collection: &str) -> Signal {
         let mut inner = self.write();
-        inner.collections.entry(collection.into()).or_default().signal.subscribe()
+        inner.collections.entry(collection.into()).or_default().signal.clone()
     }
 
     /// Names of all collections that have objects, in no particular order.
@@ -238,7 +235,7 @@ impl Store {
         {
             found.compacted = dropped.revision;
         }
-        found.signal.send_replace(revision);
+        found.signal.set(revision);
         inner.revision = revision;
         // Sent under the lock, so that the feed has the order of the revisions. The receiver only goes away when
         // the server stops.

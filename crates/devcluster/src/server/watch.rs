@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::call::{Call, State};
@@ -15,6 +15,7 @@ use super::convert;
 use super::faults::{WatchEnd, WatchGuard};
 use super::registry::Resource;
 use super::select::Selection;
+use super::signal::Signal;
 use super::status::ApiError;
 use super::store::{Change, Compacted};
 
@@ -61,7 +62,9 @@ struct Watcher {
     namespace: String,
     options: Options,
     cursor: u64,
-    signal: watch::Receiver<u64>,
+    signal: Signal,
+    /// What the signal said when the changes were read last.
+    seen: u64,
     queue: VecDeque<Event>,
     ends: mpsc::UnboundedReceiver<WatchEnd>,
     deadline: Instant,
@@ -77,6 +80,7 @@ pub fn stream(call: &Call, options: Options) -> EventStream {
     let timeout = Duration::from_secs(options.timeout.filter(|t| *t > 0).unwrap_or(DEFAULT_TIMEOUT));
     let mut watcher = Watcher {
         signal: call.state.store.signal(&call.resource.collection),
+        seen: 0,
         state: call.state.clone(),
         resource: call.resource.clone(),
         namespace: call.info.namespace.clone(),
@@ -141,7 +145,7 @@ impl Watcher {
             if let Some(event) = self.queue.pop_front() {
                 return Some(event);
             }
-            self.signal.mark_unchanged();
+            self.seen = self.signal.get();
             self.read();
             if !self.queue.is_empty() || self.finished {
                 continue;
@@ -154,7 +158,7 @@ impl Watcher {
         tokio::select! {
             biased;
             end = self.ends.recv() => self.end(end.unwrap_or(WatchEnd::Cut)),
-            changed = self.signal.changed() => self.finished = changed.is_err(),
+            _ = self.signal.until(|newest| newest != self.seen) => {}
             () = tokio::time::sleep_until(self.deadline) => {
                 self.finished = true;
                 self.bookmark();

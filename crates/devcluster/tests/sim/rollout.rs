@@ -205,3 +205,21 @@ async fn a_cluster_can_be_made_through_the_api_twice() {
     cluster.install_kata(json!({}), &["worker-0"]).await;
     cluster.until_updated("kata-oc", 1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rendered_config_that_somebody_deletes_is_made_again() {
+    let cluster = Cluster::start(Topology::default()).await;
+    let name = cluster.pool("worker").await.spec.configuration.unwrap().name.unwrap();
+    let configs = cluster.api::<MachineConfig>();
+    let before = configs.get(&name).await.unwrap().metadata.uid;
+    configs.delete(&name, &kube::api::DeleteParams::default()).await.unwrap();
+    let again = async {
+        loop {
+            if configs.get_opt(&name).await.unwrap().is_some_and(|found| found.metadata.uid != before) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(20), again).await.is_ok());
+}

@@ -1,8 +1,7 @@
-//! What people and other software do to our objects, and what the Go operator left.
+//! What people and other software do to our objects.
 
-use osc_api::kataconfig::StatusCondition;
-use osc_api::{KataConfigStatus, names};
-use osc_engine::{Kind, ObjectId, Step};
+use osc_api::names;
+use osc_engine::{Kind, ObjectId};
 use serde_json::json;
 
 use crate::removal::assert_clean;
@@ -131,140 +130,6 @@ fn a_runtime_class_of_somebody_else_is_told_and_left_alone() {
     assert_clean(&world);
 }
 
-/// An installation as the Go operator leaves it, written out; nothing of it comes from this engine.
-fn left_by_the_go_operator() -> World {
-    let mut world = World::two_workers();
-    let role = names::MACHINE_CONFIG_ROLE;
-    world.create(KATA, json!({"checkNodeEligibility": false, "logLevel": "info", "enablePeerPods": false}));
-    let owner = json!([{"apiVersion": "kataconfiguration.openshift.io/v1", "kind": "KataConfig", "name": KATA,
-        "uid": format!("uid-of-{KATA}"), "controller": true, "blockOwnerDeletion": true}]);
-    let name = names::EXTENSION_MACHINE_CONFIG;
-    world.put(Kind::MachineConfig, name, json!({
-        "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfig",
-        "metadata": {"name": name, "labels": {role: "kata-oc", "app": KATA}},
-        "spec": {
-            "config": {"ignition": {"version": "3.2.0"}}, "extensions": ["sandboxed-containers"],
-            "baseOSExtensionsContainerImage": "", "fips": false, "kernelArguments": null, "kernelType": "",
-        },
-    }));
-    world.put(
-        Kind::MachineConfigPool,
-        "kata-oc",
-        json!({
-            "apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfigPool",
-            "metadata": {
-                "name": "kata-oc", "labels": {"pools.operator.machineconfiguration.openshift.io/kata-oc": ""}
-            },
-            "spec": {
-                "machineConfigSelector": {"matchExpressions": [
-                    {"key": role, "operator": "In", "values": ["kata-oc", "worker"]}
-                ]},
-                "nodeSelector": {"matchLabels": {"node-role.kubernetes.io/kata-oc": ""}},
-            },
-        }),
-    );
-    world.put(Kind::RuntimeClass, "kata", json!({
-        "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "kata",
-        "metadata": {
-            "name": "kata", "ownerReferences": owner, "finalizers": ["kataconfig.openshift.io/runtime-class-cleanup"],
-        },
-        "overhead": {"podFixed": {"cpu": "250m", "memory": "350Mi"}},
-        "scheduling": {"nodeSelector": {"node-role.kubernetes.io/kata-oc": ""}},
-    }));
-    for node in ["worker-0", "worker-1"] {
-        world.label(node, names::KATA_NODE_ROLE, "");
-    }
-    world.settle_mco();
-    let now = world.cluster.now;
-    let kata_config = world.kata_config_mut(KATA);
-    kata_config.finalizers = vec![names::KATACONFIG_FINALIZER.to_owned()];
-    kata_config.status = KataConfigStatus {
-        runtime_classes: vec!["kata".to_owned()],
-        conditions: vec![StatusCondition {
-            type_: "InProgress".to_owned(),
-            status: "False".to_owned(),
-            last_transition_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now),
-            reason: String::new(),
-            message: String::new(),
-        }],
-        ..KataConfigStatus::default()
-    };
-    kata_config.status.kata_nodes.node_count = 2;
-    kata_config.status.kata_nodes.ready_node_count = 2;
-    kata_config.status.kata_nodes.installed = vec!["worker-0".to_owned(), "worker-1".to_owned()];
-    world.trace.clear();
-    world
-}
-
-#[test]
-fn an_installation_of_the_go_operator_is_taken_over_without_touching_a_node() {
-    let mut world = left_by_the_go_operator();
-    let before = world.reboots().len();
-    let written: Vec<String> = world
-        .plan()
-        .steps
-        .iter()
-        .map(|step| match step {
-            Step::Apply { id, .. }
-            | Step::Create { id, .. }
-            | Step::Replace { id, .. }
-            | Step::Delete { id } => id.to_string(),
-            Step::LabelNode { node, .. } => format!("Node {node}"),
-            Step::SetFinalizers { id, .. } => format!("finalizers of {id}"),
-            Step::PatchStatus { name, .. } => format!("status of {name}"),
-            Step::Emit(event) => format!("event {}", event.reason),
-        })
-        .collect();
-    let namespace = names::OPERATOR_NAMESPACE;
-    assert_eq!(
-        written,
-        [
-            format!("Namespace {namespace}"),
-            format!("SecurityContextConstraints {}", names::MONITOR_SCC),
-            format!("DaemonSet {namespace}/{}", names::MONITOR),
-            format!("ConfigMap {}/{}", names::DASHBOARD_NAMESPACE, names::DASHBOARD_CONFIG_MAP),
-            format!("status of {KATA}"),
-            "event Installed".to_owned(),
-        ]
-    );
-    world.run();
-    assert_eq!(world.reboots().len(), before);
-    assert!(world.reboots().values().all(|reboots| *reboots == 1), "those of the first installation");
-    assert!(world.told.iter().all(|(_, status)| status.condition("InProgress").unwrap().status == "False"));
-    assert!(world.plan().steps.is_empty());
-
-    world.remove(KATA);
-    world.run();
-    assert_clean(&world);
-}
-
-/// Releases before the finalizer existed.
-#[test]
-fn a_runtime_class_without_the_finalizer_is_given_it() {
-    let mut world = left_by_the_go_operator();
-    world.edit(Kind::RuntimeClass, "kata", |class| {
-        class["metadata"].as_object_mut().unwrap().remove("finalizers");
-    });
-    world.run();
-    let class = world.object(Kind::RuntimeClass, "kata").unwrap();
-    assert_eq!(class["metadata"]["finalizers"], json!([names::RUNTIME_CLASS_FINALIZER]));
-    assert_eq!(class["overhead"]["podFixed"]["memory"], "350Mi");
-}
-
-/// The version that the finalizers are set for must not be outdated by a step before.
-#[test]
-fn a_runtime_class_that_lacks_the_finalizer_and_has_another_selector_is_mended_in_one_pass() {
-    let mut world = left_by_the_go_operator();
-    world.edit(Kind::RuntimeClass, "kata", |class| {
-        class["metadata"].as_object_mut().unwrap().remove("finalizers");
-        class["scheduling"] = json!({"nodeSelector": {"node-role.kubernetes.io/worker": ""}});
-    });
-    world.pass();
-    let class = world.object(Kind::RuntimeClass, "kata").unwrap();
-    assert_eq!(class["metadata"]["finalizers"], json!([names::RUNTIME_CLASS_FINALIZER]));
-    assert_eq!(class["scheduling"]["nodeSelector"], json!({"node-role.kubernetes.io/kata-oc": ""}));
-}
-
 #[test]
 fn the_monitor_of_another_release_is_brought_up_to_date() {
     let mut world = installed();
@@ -274,4 +139,25 @@ fn the_monitor_of_another_release_is_brought_up_to_date() {
     let image = &world.cluster.objects[&id]["spec"]["template"]["spec"]["containers"][0]["image"];
     assert_eq!(*image, "monitor@sha256:1");
     assert_eq!(world.reboots(), ONE_REBOOT.into());
+}
+
+/// An admission webhook injects a volume into DaemonSets, and a tool adds itself as an owner.
+#[test]
+fn what_others_add_to_lists_is_no_reason_to_write() {
+    let mut world = installed();
+    let id = ObjectId::namespaced(Kind::DaemonSet, names::OPERATOR_NAMESPACE, names::MONITOR);
+    let mut monitor = world.cluster.objects[&id].as_ref().clone();
+    let pod = &mut monitor["spec"]["template"]["spec"];
+    pod["volumes"].as_array_mut().unwrap().insert(0, json!({"name": "mesh-certs", "emptyDir": {}}));
+    let mount = json!({"name": "mesh-certs", "mountPath": "/etc/mesh"});
+    pod["containers"][0]["volumeMounts"].as_array_mut().unwrap().insert(0, mount);
+    pod["containers"].as_array_mut().unwrap().insert(0, json!({"name": "mesh-proxy", "image": "proxy"}));
+    let owner = json!({"apiVersion": "example.com/v1", "kind": "Tool", "name": "t", "uid": "u"});
+    monitor["metadata"]["ownerReferences"].as_array_mut().unwrap().push(owner);
+    world.cluster.objects.insert(id.clone(), monitor.clone().into());
+    assert_eq!(world.plan().steps, []);
+
+    monitor["spec"]["template"]["spec"]["containers"][1]["image"] = json!("somebody/else");
+    world.cluster.objects.insert(id, monitor.into());
+    assert_eq!(world.plan().steps.len(), 1, "what is ours is still put right");
 }

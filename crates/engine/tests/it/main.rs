@@ -14,6 +14,8 @@ mod foreign;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod interleavings;
+#[cfg(test)]
 mod interruptions;
 #[cfg(test)]
 mod mco;
@@ -27,5 +29,7 @@ mod removal;
 mod selection;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod takeover;
 #[cfg(test)]
 mod world;

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use osc_api::names;
-use osc_engine::{Kind, NodeView, ObjectId, PoolView};
+use osc_engine::{Kind, NodeView, ObjectId, PoolView, Rendered};
 use serde_json::{Value, json};
 
 use crate::store;
@@ -96,7 +96,6 @@ impl World {
             let next = PoolView {
                 updating: !pool.paused && members.iter().filter(managed).any(|node| !updated(node)),
                 degraded: members.iter().filter_map(|node| degraded_message(node)).collect(),
-                machine_count: i32::try_from(members.len()).unwrap(),
                 ..pool.as_ref().clone()
             };
             if next != *pool {
@@ -171,7 +170,10 @@ impl World {
                 configs.iter().filter_map(|config| config["spec"]["extensions"].as_array()).flatten();
             let extensions =
                 extensions.filter_map(|extension| extension.as_str().map(str::to_owned)).collect();
-            self.rendered.insert(name.clone(), extensions);
+            // Of two images, the machine config with the later name has the say.
+            let mut images = configs.iter().filter_map(|config| config["spec"]["osImageURL"].as_str());
+            let os_image = images.rfind(|image| !image.is_empty()).unwrap_or("os:1").to_owned();
+            self.rendered.insert(name.clone(), Rendered { extensions, os_image });
             let pool = Arc::make_mut(&mut self.cluster.pools[index]);
             (pool.target, pool.sources) = (Some(name), sources);
             return true;

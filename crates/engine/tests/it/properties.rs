@@ -12,8 +12,8 @@ use osc_engine::layout::Layout;
 use osc_engine::nodes::Survey;
 use osc_engine::observed::Pods;
 use osc_engine::{
-    Capabilities, KataConfigView, Kind, NodeView, ObjectId, Observed, PodView, PoolView, Settings, Step,
-    decide,
+    Capabilities, KataConfigView, Kind, NodeView, ObjectId, Observed, PodView, PoolView, Rendered, Settings,
+    Step, decide,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -102,14 +102,13 @@ prop_compose! {
         paused: bool,
         target in option::weighted(0.8, text(&RENDERED)),
         sources in btree_set(text(&[
-            names::EXTENSION_MACHINE_CONFIG, "99-kata-oc-generated-containerruntime", "00-worker", "",
+            names::EXTENSION_MACHINE_CONFIG, names::IMAGE_MACHINE_CONFIG, "99-kata-oc-generated-containerruntime", "00-worker", "",
         ]), 0..4),
         updating: bool,
         degraded in vec(text(&["Node node-0 is reporting: \"disk full\"", ""]), 0..2),
-        machine_count: i32,
     ) -> Arc<PoolView> {
         let name = name.to_owned();
-        Arc::new(PoolView { name, node_selector, paused, target, sources, updating, degraded, machine_count })
+        Arc::new(PoolView { name, node_selector, paused, target, sources, updating, degraded })
     }
 }
 
@@ -158,14 +157,14 @@ fn plausible() -> impl Strategy<Value = Value> {
         |(finalizers, role, handler, deleted, owned)| {
             json!({
                 "metadata": {
-                    "labels": {names::MACHINE_CONFIG_ROLE: role},
+                    "labels": {names::MACHINE_CONFIG_ROLE: role, names::APP_LABEL: "a"},
                     "finalizers": finalizers,
                     "deletionTimestamp": deleted,
                     "resourceVersion": "7",
                     "ownerReferences": if owned { json!([{"kind": "KataConfig", "uid": "a"}]) } else { Value::Null },
                 },
                 "handler": handler,
-                "spec": {"extensions": ["sandboxed-containers"]},
+                "spec": {"extensions": ["sandboxed-containers"], "osImageURL": "os:2"},
             })
         },
     )
@@ -175,9 +174,11 @@ fn objects() -> impl Strategy<Value = BTreeMap<ObjectId, Arc<Value>>> {
     let namespace = names::OPERATOR_NAMESPACE;
     let ids = vec![
         ObjectId::cluster(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG),
+        ObjectId::cluster(Kind::MachineConfig, names::IMAGE_MACHINE_CONFIG),
         ObjectId::cluster(Kind::MachineConfigPool, names::KATA_POOL),
         ObjectId::cluster(Kind::ContainerRuntimeConfig, names::CONTAINER_RUNTIME_CONFIG),
         ObjectId::cluster(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS),
+        ObjectId::cluster(Kind::RuntimeClass, names::REMOTE_RUNTIME_CLASS),
         ObjectId::cluster(Kind::SecurityContextConstraints, names::MONITOR_SCC),
         ObjectId::cluster(Kind::Namespace, namespace),
         ObjectId::cluster(Kind::ClusterVersion, names::CLUSTER_VERSION),
@@ -185,7 +186,14 @@ fn objects() -> impl Strategy<Value = BTreeMap<ObjectId, Arc<Value>>> {
         ObjectId::namespaced(Kind::ConfigMap, namespace, names::DASHBOARD_CONFIG_MAP),
         ObjectId::namespaced(Kind::ConfigMap, names::DASHBOARD_NAMESPACE, names::DASHBOARD_CONFIG_MAP),
     ];
-    btree_map(select(ids), prop_oneof![plausible(), garbage()].prop_map(Arc::new), 0..8)
+    let agent = ObjectId::namespaced(Kind::DaemonSet, namespace, names::DAEMON_SET_MODE_DAEMON_SETS[0]);
+    let objects = btree_map(select(ids), prop_oneof![plausible(), garbage()].prop_map(Arc::new), 0..8);
+    (objects, prop::bool::weighted(0.02)).prop_map(move |(mut objects, daemon_set_mode)| {
+        if daemon_set_mode {
+            objects.insert(agent.clone(), Arc::new(json!({})));
+        }
+        objects
+    })
 }
 
 fn status() -> impl Strategy<Value = KataConfigStatus> {
@@ -254,6 +262,8 @@ fn pods() -> impl Strategy<Value = Pods> {
     });
     prop_oneof![
         1 => Just(Pods::Unknown),
+        1 => (time(), option::of(text(&["etcdserver: request timed out"])))
+            .prop_map(|(since, error)| Pods::Awaited { since, error }),
         1 => Just(Pods::Unreadable("forbidden".to_owned())),
         4 => Just(Pods::Known(Vec::new())),
         2 => vec(pod, 0..5).prop_map(Pods::Known),
@@ -263,6 +273,12 @@ fn pods() -> impl Strategy<Value = Pods> {
 fn some<T: Clone + std::fmt::Debug + 'static>(of: Vec<T>) -> impl Strategy<Value = Vec<T>> {
     let all = 0..=of.len();
     subsequence(of, all)
+}
+
+fn rendered() -> impl Strategy<Value = Rendered> {
+    let extensions = btree_set(text(&["sandboxed-containers", "kata-containers", "usbguard"]), 0..2);
+    (extensions, text(&["", "os:1", "os:2"]))
+        .prop_map(|(extensions, os_image)| Rendered { extensions, os_image })
 }
 
 prop_compose! {
@@ -277,9 +293,7 @@ prop_compose! {
         pools in (pool("master"), pool("worker"), pool("kata-oc"), pool("infra"))
             .prop_flat_map(|(a, b, c, d)| some(vec![a, b, c, d])),
         objects in objects(),
-        rendered in btree_map(
-            text(&RENDERED), btree_set(text(&["sandboxed-containers", "kata-containers", "usbguard"]), 0..2), 0..4,
-        ),
+        rendered in btree_map(text(&RENDERED), rendered(), 0..4),
         pods in pods(),
     ) -> Observed {
         let unreadable = if unreadable { [("nodes", "forbidden".to_owned())].into() } else { BTreeMap::new() };
@@ -364,7 +378,7 @@ proptest! {
         let all_deleting = observed.kata_configs.iter().all(|found| found.deleting);
         let ours = observed
             .cluster_object(Kind::RuntimeClass, "kata")
-            .is_some_and(osc_engine::install::is_ours);
+            .is_some_and(osc_engine::runtime_class::is_ours);
         if all_deleting && ours && pods.iter().any(|pod| pod.runtime_class == "kata") {
             for step in decide(&observed, &settings).steps {
                 prop_assert!(!matches!(step, Step::LabelNode { .. } | Step::Delete { .. } | Step::Apply { .. }), "{step:?}");

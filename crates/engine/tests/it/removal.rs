@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use osc_api::names;
-use osc_engine::{Kind, ObjectId};
+use osc_engine::observed::Pods;
+use osc_engine::{Kind, ObjectId, Step, decide};
 use rstest::rstest;
 use serde_json::json;
 
@@ -14,13 +16,14 @@ pub fn assert_clean(world: &World) {
     assert!(world.cluster.kata_configs.is_empty(), "{:#?}", world.cluster.kata_configs);
     for (kind, name) in [
         (Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG),
+        (Kind::MachineConfig, names::IMAGE_MACHINE_CONFIG),
         (Kind::MachineConfigPool, names::KATA_POOL),
         (Kind::ContainerRuntimeConfig, names::CONTAINER_RUNTIME_CONFIG),
-        (Kind::RuntimeClass, names::KATA_RUNTIME_CLASS),
         (Kind::SecurityContextConstraints, names::MONITOR_SCC),
     ] {
         assert!(world.object(kind, name).is_none(), "{kind:?} {name} is left");
     }
+    assert_eq!(world.objects_of(Kind::RuntimeClass).count(), 0);
     assert_eq!(world.objects_of(Kind::DaemonSet).count(), 0);
     let copy = ObjectId::namespaced(Kind::ConfigMap, names::DASHBOARD_NAMESPACE, names::DASHBOARD_CONFIG_MAP);
     assert!(!world.cluster.objects.contains_key(&copy));
@@ -297,6 +300,33 @@ fn a_runtime_class_held_by_somebody_else_is_told() {
     assert_eq!(world.kata_nodes().len(), 2);
     world.edit(Kind::RuntimeClass, "kata", |class| class["metadata"]["finalizers"] = json!([]));
     world.delete(Kind::RuntimeClass, "kata");
+    world.run();
+    assert_clean(&world);
+}
+
+/// As long as the list of pods does not come, nothing is done; after half a minute, that is told.
+#[test]
+fn a_list_of_pods_that_does_not_come_is_told_after_a_while() {
+    let mut world = installed();
+    world.remove(KATA);
+    let since = world.cluster.now;
+    let mut observed = world.observe();
+    for (error, expected) in [
+        (None, "no answer within 30 s"),
+        (Some("etcdserver: request timed out"), "etcdserver: request timed out"),
+    ] {
+        observed.pods = Pods::Awaited { since, error: error.map(str::to_owned) };
+        observed.now = since + SignedDuration::from_secs(29);
+        let plan = decide(&observed, &world.settings);
+        assert_eq!((plan.steps.len(), plan.wake_at), (0, Some(since + SignedDuration::from_secs(30))));
+        observed.now = since + SignedDuration::from_secs(30);
+        let plan = decide(&observed, &world.settings);
+        let Some(Step::PatchStatus { status, .. }) = plan.steps.first() else { panic!("{plan:?}") };
+        let told = status.condition("InProgress").unwrap();
+        assert_eq!(told.reason, "BlockedByExistingKataPods");
+        assert_eq!(told.message, format!("Failed to list kata pods: {expected}"));
+        assert!(plan.steps[1..].iter().all(|step| matches!(step, Step::Emit(_))), "{plan:?}");
+    }
     world.run();
     assert_clean(&world);
 }

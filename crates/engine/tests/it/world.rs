@@ -1,6 +1,6 @@
 //! A cluster without anything but what decisions depend on. Nothing moves by itself: [`World::run`] moves it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,8 +8,8 @@ use osc_api::kataconfig::StatusCondition;
 use osc_api::{KataConfigSpec, KataConfigStatus, names};
 use osc_engine::observed::Pods;
 use osc_engine::{
-    Capabilities, Event, KataConfigView, Kind, NodeView, ObjectId, Observed, Plan, PodView, Settings, Step,
-    decide, layout, uninstall,
+    Capabilities, Event, KataConfigView, Kind, NodeView, ObjectId, Observed, Plan, PodView, Rendered,
+    Settings, Step, decide, layout, uninstall,
 };
 use serde_json::{Value, json};
 
@@ -33,8 +33,8 @@ pub struct World {
     pub serial: u64,
     /// What is behind the nodes.
     pub machines: BTreeMap<String, Machine>,
-    /// Extensions of all rendered machine configs there ever were.
-    pub rendered: BTreeMap<String, BTreeSet<String>>,
+    /// All rendered machine configs there ever were.
+    pub rendered: BTreeMap<String, Rendered>,
     /// Pods that use a runtime class and have not ended.
     pub pods: Vec<PodView>,
     /// Why pods cannot be listed.
@@ -287,12 +287,12 @@ impl World {
         let needed = layout::rendered_needed(&observed);
         observed.rendered = needed
             .into_iter()
-            .filter_map(|name| self.rendered.get(&name).cloned().map(|extensions| (name, extensions)))
+            .filter_map(|name| self.rendered.get(&name).cloned().map(|rendered| (name, rendered)))
             .collect();
         observed.pods = match (&self.pods_unreadable, self.pods_listed) {
             _ if !uninstall::pods_needed(&observed) => Pods::Unknown,
             (Some(error), _) => Pods::Unreadable(error.clone()),
-            (None, false) => Pods::Unknown,
+            (None, false) => Pods::Awaited { since: self.cluster.now, error: None },
             (None, true) => Pods::Known(self.pods.clone()),
         };
         observed
@@ -384,6 +384,18 @@ impl World {
             }
         }
         panic!("the Machine Config Operator does not come to rest");
+    }
+
+    /// Lets only the Machine Config Operator work, until it has chosen such a configuration for the node.
+    pub fn settle_choice(&mut self, node: &str, prefix: &str) {
+        let before = self.node_mut(node).desired_config.clone();
+        for _ in 0..ENOUGH {
+            let desired = self.node_mut(node).desired_config.clone();
+            if desired != before && desired.is_some_and(|desired| desired.starts_with(prefix)) {
+                return;
+            }
+            assert!(self.mco_step(), "nothing is chosen for {node}");
+        }
     }
 
     fn settle_conditions(&mut self) {

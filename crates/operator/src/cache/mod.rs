@@ -1,6 +1,7 @@
 //! What the watches know, and a snapshot of it for the engine.
 
 pub mod project;
+mod standing;
 mod table;
 mod watch;
 pub mod wire;
@@ -11,11 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use kube::api::DynamicObject;
 use osc_api::names;
+use osc_api::openshift::MachineConfig;
 use osc_engine::observed::Pods;
-use osc_engine::{Capabilities, KataConfigView, Kind, NodeView, ObjectId, Observed, PodView, PoolView};
+use osc_engine::{
+    Capabilities, KataConfigView, Kind, NodeView, ObjectId, Observed, PodView, PoolView, Rendered,
+};
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use standing::Standing;
 use table::Table;
 pub use watch::Watches;
 pub(crate) use watch::api;
@@ -40,6 +45,8 @@ pub enum WatchKey {
     Pools,
     /// Pods that have not ended.
     Pods,
+    /// All runtime classes: there are few, and which of them are ours, their owners and finalizers tell.
+    RuntimeClasses,
     /// One object, by name.
     Object(ObjectId),
 }
@@ -53,6 +60,7 @@ impl WatchKey {
             Self::Nodes => "Node",
             Self::Pools => "MachineConfigPool",
             Self::Pods => "Pod",
+            Self::RuntimeClasses => Kind::RuntimeClass.name(),
             Self::Object(id) => id.kind.name(),
         }
     }
@@ -66,9 +74,10 @@ struct State {
     pools: Table<String, Arc<PoolView>>,
     pods: Table<(String, String), PodView>,
     objects: BTreeMap<ObjectId, Table<ObjectId, Arc<Value>>>,
-    rendered: BTreeMap<String, BTreeSet<String>>,
-    /// The watches that run, each with the error that keeps it from knowing anything.
-    watches: BTreeMap<WatchKey, Option<String>>,
+    runtime_classes: Table<ObjectId, Arc<Value>>,
+    rendered: BTreeMap<String, Rendered>,
+    /// The watches that run, and how they fare.
+    watches: BTreeMap<WatchKey, Standing>,
 }
 
 /// Definitions of the optional APIs.
@@ -99,25 +108,27 @@ impl State {
             WatchKey::Nodes => self.nodes.synced(),
             WatchKey::Pools => self.pools.synced(),
             WatchKey::Pods => self.pods.synced(),
+            WatchKey::RuntimeClasses => self.runtime_classes.synced(),
             WatchKey::Object(id) => self.objects.get(id).is_some_and(Table::synced),
         }
     }
 
     /// Watches, other than that of pods, that know nothing yet and have not said why.
     fn missing(&self) -> Vec<&'static str> {
-        let missing = |(key, error): &(&WatchKey, &Option<String>)| {
-            **key != WatchKey::Pods && error.is_none() && !self.synced(key)
+        let missing = |(key, standing): &(&WatchKey, &Standing)| {
+            **key != WatchKey::Pods && standing.unreadable().is_none() && !self.synced(key)
         };
         self.watches.iter().filter(missing).map(|(key, _)| key.kind()).collect()
     }
 
     fn pods(&self) -> Pods {
-        match self.watches.get(&WatchKey::Pods) {
-            Some(Some(error)) => Pods::Unreadable(error.clone()),
-            Some(None) if self.pods.synced() => {
-                Pods::Known(self.pods.iter().map(|(_, pod)| pod.clone()).collect())
-            }
-            _ => Pods::Unknown,
+        let Some(standing) = self.watches.get(&WatchKey::Pods) else { return Pods::Unknown };
+        if let Some(error) = standing.unreadable() {
+            Pods::Unreadable(error.to_owned())
+        } else if self.pods.synced() && !standing.is_refused() {
+            Pods::Known(self.pods.iter().map(|(_, pod)| pod.clone()).collect())
+        } else {
+            Pods::Awaited { since: standing.waiting_since(), error: standing.error().map(str::to_owned) }
         }
     }
 }
@@ -184,9 +195,9 @@ impl Cache {
             .watches
             .iter()
             .filter(|(key, _)| **key != WatchKey::Pods)
-            .filter_map(|(key, error)| Some((key.kind(), error.clone()?)))
+            .filter_map(|(key, standing)| Some((key.kind(), standing.unreadable()?.to_owned())))
             .collect();
-        let objects = state.objects.values().flat_map(Table::iter);
+        let objects = state.objects.values().flat_map(Table::iter).chain(state.runtime_classes.iter());
         Ok(Observed {
             now,
             capabilities: state.capabilities(),
@@ -218,6 +229,9 @@ impl Cache {
             Kind::MachineConfigPool => parse(object).is_some_and(|pool| {
                 state.pools.put(id.name.clone(), version, Arc::new(project::pool(&pool)))
             }),
+            Kind::RuntimeClass => {
+                state.runtime_classes.put(id.clone(), version, Arc::new(project::whole(id.kind, object)))
+            }
             _ => false,
         };
         if let Some(table) = state.objects.get_mut(id) {
@@ -230,15 +244,15 @@ impl Cache {
         }
     }
 
-    /// Rendered machine configs among `names` whose extensions are not known yet.
+    /// Rendered machine configs among `names` whose content is not known yet.
     pub fn unknown_rendered(&self, names: &BTreeSet<String>) -> Vec<String> {
         let state = self.lock();
         names.iter().filter(|name| !state.rendered.contains_key(*name)).cloned().collect()
     }
 
-    /// Remembers the extensions of a rendered machine config. Rendered machine configs never change.
-    pub fn rendered(&self, name: String, extensions: BTreeSet<String>) {
-        self.lock().rendered.insert(name, extensions);
+    /// Remembers what a rendered machine config says. Rendered machine configs never change.
+    pub fn rendered(&self, name: String, config: &MachineConfig) {
+        self.lock().rendered.insert(name, project::rendered(config));
     }
 
     /// The version that a KataConfig was last seen with.
@@ -256,8 +270,10 @@ fn parse<T: serde::de::DeserializeOwned>(object: &DynamicObject) -> Option<T> {
 fn single_objects(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
     let cluster = ObjectId::cluster;
     let namespaced = ObjectId::namespaced;
-    vec![
-        (cluster(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS), None),
+    let agents = names::DAEMON_SET_MODE_DAEMON_SETS
+        .into_iter()
+        .map(|name| (namespaced(Kind::DaemonSet, namespace, name), None));
+    let others = [
         (cluster(Kind::Namespace, namespace), Some(CLUSTER_VERSIONS)),
         (namespaced(Kind::DaemonSet, namespace, names::MONITOR), None),
         (namespaced(Kind::ConfigMap, namespace, names::DASHBOARD_CONFIG_MAP), Some(CLUSTER_VERSIONS)),
@@ -266,6 +282,7 @@ fn single_objects(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
             Some(CLUSTER_VERSIONS),
         ),
         (cluster(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG), Some(MACHINE_CONFIGS)),
+        (cluster(Kind::MachineConfig, names::IMAGE_MACHINE_CONFIG), Some(MACHINE_CONFIGS)),
         (cluster(Kind::MachineConfigPool, names::KATA_POOL), Some(POOLS)),
         (
             cluster(Kind::ContainerRuntimeConfig, names::CONTAINER_RUNTIME_CONFIG),
@@ -273,7 +290,8 @@ fn single_objects(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
         ),
         (cluster(Kind::SecurityContextConstraints, names::MONITOR_SCC), Some(SCCS)),
         (cluster(Kind::ClusterVersion, names::CLUSTER_VERSION), Some(CLUSTER_VERSIONS)),
-    ]
+    ];
+    agents.chain(others).collect()
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use osc_api::openshift::MachineConfigPool;
+use osc_api::openshift::{MachineConfig, MachineConfigPool};
 use osc_api::{KataConfigSpec, KataConfigStatus, names};
-use osc_engine::{KataConfigView, Kind, NodeView, PodView, PoolView};
+use osc_engine::{KataConfigView, Kind, NodeView, PodView, PoolView, Rendered};
 use serde_json::{Value, json};
 
 use super::table::UNKNOWN_VERSION;
@@ -101,7 +101,14 @@ pub fn pool(pool: &MachineConfigPool) -> PoolView {
         sources: configuration.source.into_iter().flatten().filter_map(|source| source.name).collect(),
         updating: status.is_true("Updating"),
         degraded,
-        machine_count: status.machine_count,
+    }
+}
+
+/// A rendered machine config.
+pub fn rendered(config: &MachineConfig) -> Rendered {
+    Rendered {
+        extensions: config.spec.extensions.clone().unwrap_or_default().into_iter().collect(),
+        os_image: config.spec.os_image_url.clone().unwrap_or_default(),
     }
 }
 

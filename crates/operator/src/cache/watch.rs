@@ -10,20 +10,25 @@ use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::core::PartialObjectMeta;
+use kube::runtime::watcher;
 use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use osc_api::names;
 use osc_api::openshift::MachineConfigPool;
 use osc_engine::{Kind, ObjectId};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use super::standing::{PROOF, Standing};
 use super::table::Table;
 use super::{Cache, State, WatchKey, project, single_objects, wire};
 use crate::apply::words;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+
+/// The longest pause between two tries.
+const MAX_RETRY: Duration = Duration::from_secs(30);
 
 /// The watches that run.
 pub struct Watches {
@@ -84,7 +89,8 @@ impl Watches {
         self.context.cache.forget_except(&wanted);
         for key in wanted {
             if !self.running.contains_key(&key) {
-                self.context.cache.lock().watches.insert(key.clone(), None);
+                let standing = Standing::new(self.context.clock.now());
+                self.context.cache.lock().watches.insert(key.clone(), standing);
                 let task = Running(tokio::spawn(self.context.clone().watch(key.clone())));
                 self.running.insert(key, task);
             }
@@ -97,7 +103,7 @@ impl Watches {
         if !state.has_crd(names::KATACONFIG_CRD) {
             return wanted;
         }
-        wanted.extend([WatchKey::KataConfigs, WatchKey::Nodes]);
+        wanted.extend([WatchKey::KataConfigs, WatchKey::Nodes, WatchKey::RuntimeClasses]);
         if state.capabilities().machine_config {
             wanted.push(WatchKey::Pools);
         }
@@ -126,6 +132,7 @@ impl Cache {
                 WatchKey::Nodes => state.nodes = Table::default(),
                 WatchKey::Pools => state.pools = Table::default(),
                 WatchKey::Pods => state.pods = Table::default(),
+                WatchKey::RuntimeClasses => state.runtime_classes = Table::default(),
                 WatchKey::Object(id) => {
                     state.objects.remove(id);
                 }
@@ -176,6 +183,16 @@ impl Context {
                 self.follow(&key, || watcher(api.clone(), all.clone()), route).await;
             }
             WatchKey::Pods => self.watch_pods(&key).await,
+            WatchKey::RuntimeClasses => {
+                let api: Api<DynamicObject> =
+                    Api::all_with(self.client.clone(), &resource(Kind::RuntimeClass));
+                let route = Route {
+                    table: |state, _| Some(&mut state.runtime_classes),
+                    key: |class: &DynamicObject, _| ObjectId::cluster(Kind::RuntimeClass, &class.name_any()),
+                    value: |class, _, _, _| Some(Arc::new(project::whole(Kind::RuntimeClass, class))),
+                };
+                self.follow(&key, || watcher(api.clone(), all.clone()), route).await;
+            }
             WatchKey::Object(id) => self.watch_object(&key, id).await,
         }
     }
@@ -223,8 +240,8 @@ impl Context {
         self.follow(key, || watcher(api.clone(), config.clone()), route).await;
     }
 
-    /// Feeds a table from a watch, for ever. Where reading is refused, says so and tries again from the start, ever
-    /// more slowly; other errors are retried by the watcher itself, and what was known stays.
+    /// Feeds a table from a watch, for ever. After an error it is tried again, ever more slowly until it has worked for a
+    /// while; where reading is refused, from the start. What was known stays.
     async fn follow<K, S, I, V>(&self, key: &WatchKey, open: impl Fn() -> S, route: Route<K, I, V>)
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -232,36 +249,82 @@ impl Context {
         I: Ord + Clone,
         V: PartialEq,
     {
-        let backoff = ExponentialBuilder::new()
-            .with_min_delay(Duration::from_secs(1))
-            .with_max_delay(Duration::from_mins(1));
+        let backoff =
+            ExponentialBuilder::new().with_min_delay(Duration::from_secs(1)).with_max_delay(MAX_RETRY);
         let mut delays = backoff.without_max_times().with_jitter().build();
         loop {
-            let mut stream = Box::pin(open().default_backoff());
-            while let Some(item) = stream.next().await {
+            let mut stream = Box::pin(open());
+            // When the watch will have worked long enough to count; none before its list and after that moment.
+            let mut proven: Option<Instant> = None;
+            let proof = || Instant::now() + self.clock.real_duration(PROOF);
+            loop {
+                let item = tokio::select! {
+                    item = stream.next() => item,
+                    () = reached(proven) => {
+                        proven = None;
+                        delays = backoff.without_max_times().with_jitter().build();
+                        self.works(key);
+                        continue;
+                    }
+                };
                 match item {
-                    Ok(event) => {
+                    Some(Ok(event)) => {
                         if matches!(event, Event::InitDone) {
-                            delays = backoff.without_max_times().with_jitter().build();
+                            proven = Some(proof());
                         }
                         self.take(key, event, &route);
                     }
-                    Err(error) => {
-                        self.metrics.watch_error(key.kind());
-                        tracing::warn!(
-                            kind = key.kind(),
-                            error = in_words(&error),
-                            "watch failed; trying again"
-                        );
-                        if let Some(refusal) = refusal(&error) {
-                            self.cache.lock().watches.insert(key.clone(), Some(refusal));
-                            self.cache.notify();
+                    Some(Err(error)) => {
+                        let refused = self.failed(key, &error);
+                        // The stream does nothing while it is not asked for its next item.
+                        self.pause(key, delays.next().unwrap_or(MAX_RETRY)).await;
+                        if refused {
                             break;
                         }
+                        proven = proven.map(|_| proof());
                     }
+                    None => break,
                 }
             }
-            tokio::time::sleep(delays.next().unwrap_or(Duration::from_mins(1))).await;
+        }
+    }
+
+    /// Takes in an error. True if reading is refused.
+    fn failed(&self, key: &WatchKey, error: &watcher::Error) -> bool {
+        let words = in_words(error);
+        self.metrics.watch_error(key.kind());
+        tracing::warn!(kind = key.kind(), error = words, "watch failed; trying again");
+        if let Some(refusal) = refusal(error) {
+            self.judge(key, |standing| standing.refused(refusal, self.clock.now()));
+            return true;
+        }
+        self.judge(key, |standing| {
+            standing.failed(words);
+            false
+        });
+        false
+    }
+
+    fn works(&self, key: &WatchKey) {
+        self.judge(key, Standing::works);
+    }
+
+    /// Waits before the next try, and tells on the way that a refusal has lasted.
+    async fn pause(&self, key: &WatchKey, pause: Duration) {
+        let left = self.cache.lock().watches.get(key).and_then(|standing| standing.left(self.clock.now()));
+        let left = left.map(|left| self.clock.real_duration(left)).filter(|left| *left < pause);
+        if let Some(left) = left {
+            tokio::time::sleep(left).await;
+            self.judge(key, |standing| standing.check(self.clock.now()));
+        }
+        tokio::time::sleep(pause.saturating_sub(left.unwrap_or_default())).await;
+    }
+
+    /// Changes how a watch stands; if that is news, a pass is asked for.
+    fn judge(&self, key: &WatchKey, change: impl FnOnce(&mut Standing) -> bool) {
+        let news = self.cache.lock().watches.get_mut(key).is_some_and(change);
+        if news {
+            self.cache.notify();
         }
     }
 
@@ -273,12 +336,6 @@ impl Context {
     {
         let version = |object: &K| project::version(object.meta().resource_version.as_deref());
         let mut state = self.cache.lock();
-        let mut recovered = false;
-        if matches!(event, Event::InitDone)
-            && let Some(error) = state.watches.get_mut(key)
-        {
-            recovered = error.take().is_some();
-        }
         let Some(table) = (route.table)(&mut state, key) else { return };
         let changed = match event {
             Event::Init => {
@@ -303,9 +360,17 @@ impl Context {
             Event::Delete(object) => table.remove(&(route.key)(&object, key), version(&object)),
         };
         drop(state);
-        if changed || recovered {
+        if changed {
             self.cache.notify();
         }
+    }
+}
+
+/// Waits for a moment; without one, for ever.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

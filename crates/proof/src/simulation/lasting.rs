@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use osc_devcluster::sim::annotations;
 use serde_json::{Value, json};
 
 /// Kinds that tell of what happened and when, not of how things are.
 const DIARIES: [&str; 2] = ["Event", "Lease"];
+
+/// A field of a status that counts writes.
+const OBSERVED: &str = "observedGeneration";
 
 /// Fields of metadata that count writes or name the writer.
 const COUNTERS: [&str; 4] = ["resourceVersion", "managedFields", "generation", "uid"];
@@ -25,7 +29,14 @@ pub fn lasting(objects: &[Arc<Value>]) -> BTreeMap<String, Value> {
         }
         let mut object = object.as_ref().clone();
         if let Some(metadata) = object["metadata"].as_object_mut() {
-            COUNTERS.iter().for_each(|counter| drop(metadata.remove(*counter)));
+            metadata.retain(|field, _| !COUNTERS.contains(&field.as_str()));
+        }
+        // Reboots are compared by themselves.
+        if let Some(annotations) = object["metadata"]["annotations"].as_object_mut() {
+            annotations.remove(annotations::REBOOTS);
+        }
+        if let Some(status) = object["status"].as_object_mut() {
+            status.remove(OBSERVED);
         }
         let name = given_name(&mut object);
         if object["kind"] == "Pod" {

@@ -45,6 +45,7 @@ where
             never = async { trouble(rig.clone()).await; std::future::pending().await } => never,
             result = async {
                 scenario.play(&rig).await?;
+                rig.be_satisfied();
                 rig.rest().await?;
                 Ok(rig.end())
             } => result,

@@ -17,6 +17,7 @@ use osc_operator::options::BindAddress;
 use osc_operator::{Error, Options};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::{End, lasting};
 
@@ -53,6 +54,7 @@ struct Inner {
     client: Client,
     clock: Arc<OperatorClock>,
     operators: Mutex<BTreeMap<String, JoinHandle<Result<(), Error>>>>,
+    satisfied: CancellationToken,
 }
 
 /// The operator's clock: the cluster's, and wrong by as much as somebody sets it wrong.
@@ -83,7 +85,15 @@ impl Rig {
         cluster.server().load(definitions.collect()).unwrap();
         let client = cluster.server().client_named("user").unwrap();
         let clock = Arc::new(OperatorClock { clock: cluster.clock(), wrong_by_seconds: AtomicI64::new(0) });
-        let rig = Self { inner: Arc::new(Inner { cluster, client, clock, operators: Mutex::default() }) };
+        let rig = Self {
+            inner: Arc::new(Inner {
+                cluster,
+                client,
+                clock,
+                operators: Mutex::default(),
+                satisfied: CancellationToken::new(),
+            }),
+        };
         rig.start_operator("first", false);
         rig
     }
@@ -108,7 +118,7 @@ impl Rig {
             options,
             self.inner.clock.clone(),
             Metrics::default(),
-            tokio_util::sync::CancellationToken::new(),
+            CancellationToken::new(),
         );
         self.inner.operators.lock().unwrap().insert(identity.to_owned(), tokio::spawn(operator));
     }
@@ -122,13 +132,19 @@ impl Rig {
         }
     }
 
+    /// Says that the people of the scenario have what they wanted.
+    pub fn be_satisfied(&self) {
+        self.inner.satisfied.cancel();
+    }
+
+    /// Waits until the people of the scenario have what they wanted.
+    pub async fn satisfied(&self) {
+        self.inner.satisfied.cancelled().await;
+    }
+
     /// Sets the operators' clock wrong.
     pub fn set_clock_wrong(&self, seconds: i64) {
         self.inner.clock.wrong_by_seconds.store(seconds, Ordering::Relaxed);
-    }
-
-    fn kata_configs(&self) -> Api<KataConfig> {
-        Api::all(self.inner.client.clone())
     }
 
     /// Creates the KataConfig.
@@ -136,7 +152,7 @@ impl Rig {
         let resource = ApiResource::erase::<KataConfig>(&());
         let object = DynamicObject::new(NAME, &resource).data(json!({"spec": spec}));
         let api: Api<DynamicObject> = Api::all_with(self.inner.client.clone(), &resource);
-        api.create(&PostParams::default(), &object).await.unwrap();
+        persist(|| async { api.create(&PostParams::default(), &object).await.map(drop) }).await;
     }
 
     /// Changes the KataConfig's spec.
@@ -146,7 +162,8 @@ impl Rig {
 
     /// Deletes the KataConfig.
     pub async fn delete(&self) {
-        self.kata_configs().delete(NAME, &DeleteParams::default()).await.unwrap();
+        let api: Api<KataConfig> = Api::all(self.inner.client.clone());
+        persist(|| async { api.delete(NAME, &DeleteParams::default()).await.map(drop) }).await;
     }
 
     /// Merge-patches a cluster-scoped object.
@@ -155,7 +172,8 @@ impl Rig {
         K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
     {
         let api: Api<K> = Api::all(self.inner.client.clone());
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        let patch = Patch::Merge(patch);
+        persist(|| async { api.patch(name, &PatchParams::default(), &patch).await.map(drop) }).await;
     }
 
     /// Annotates a node; nothing as value removes the annotation.
@@ -163,20 +181,21 @@ impl Rig {
         self.merge::<Node>(node, json!({"metadata": {"annotations": {key: value}}})).await;
     }
 
-    /// Creates a pod that uses a runtime class and runs until it is deleted.
-    pub async fn create_pod(&self, name: &str, runtime_class: &str) {
+    /// Creates a pod, of a runtime class or none, that runs until it is deleted.
+    pub async fn create_pod(&self, name: &str, runtime_class: Option<&str>) {
         let pod = json!({
             "metadata": {"name": name, "annotations": {annotations::SCRIPT: "run"}},
             "spec": {"runtimeClassName": runtime_class, "containers": [{"name": "c", "image": "i"}]},
         });
         let pods: Api<Pod> = Api::namespaced(self.inner.client.clone(), "default");
-        pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+        let pod = serde_json::from_value(pod).unwrap();
+        persist(|| async { pods.create(&PostParams::default(), &pod).await.map(drop) }).await;
     }
 
     /// Deletes that pod.
     pub async fn delete_pod(&self, name: &str) {
         let pods: Api<Pod> = Api::namespaced(self.inner.client.clone(), "default");
-        pods.delete(name, &DeleteParams::default()).await.unwrap();
+        persist(|| async { pods.delete(name, &DeleteParams::default()).await.map(drop) }).await;
     }
 
     /// The status of the KataConfig; nothing when there is no KataConfig.
@@ -239,6 +258,14 @@ impl Rig {
         .await
     }
 
+    /// Waits until every node of a kind, by the beginning of its name, has rebooted that often.
+    pub async fn until_reboots(&self, nodes: &str, count: u32) -> Result<(), Stuck> {
+        self.until(&format!("{count} reboots of each {nodes}"), |_| {
+            self.reboots().iter().all(|(name, found)| !name.starts_with(nodes) || *found >= count)
+        })
+        .await
+    }
+
     /// Waits until there is no KataConfig.
     pub async fn until_gone(&self) -> Result<(), Stuck> {
         self.until("gone", |status| status.is_none()).await
@@ -246,12 +273,16 @@ impl Rig {
 
     /// Waits until nobody has written anything for a long time.
     pub async fn rest(&self) -> Result<(), Stuck> {
-        let log = self.cluster().server().requests();
+        // Leases are renewed as long as there is more than one operator.
+        let writes = || {
+            let log = self.cluster().server().requests().snapshot();
+            log.iter().filter(|record| record.is_write() && record.request.resource != "leases").count()
+        };
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let before = log.writes();
+            let before = writes();
             tokio::time::sleep(QUIET).await;
-            if log.writes() == before {
+            if writes() == before {
                 return Ok(());
             }
             if tokio::time::Instant::now() > deadline {
@@ -263,6 +294,11 @@ impl Rig {
 
     /// How things are now.
     pub fn end(&self) -> End {
+        End { reboots: self.reboots(), objects: lasting(&self.cluster().server().objects()) }
+    }
+
+    /// How often each node has rebooted.
+    pub fn reboots(&self) -> BTreeMap<String, u32> {
         let objects = self.cluster().server().objects();
         let reboots = objects.iter().filter(|object| object["kind"] == "Node").map(|node| {
             let count = node["metadata"]["annotations"][annotations::REBOOTS].as_str().unwrap_or("0");
@@ -271,7 +307,7 @@ impl Rig {
                 count.parse().unwrap_or_default(),
             )
         });
-        End { reboots: reboots.collect(), objects: lasting(&objects) }
+        reboots.collect()
     }
 
     /// What must hold at every moment: while anything of ours is there, the KataConfig is there and held by its
@@ -291,6 +327,17 @@ impl Rig {
             )
         };
         if held { Vec::new() } else { ours.map(lost).collect() }
+    }
+}
+
+/// Tries until the API server can be reached: people do.
+async fn persist<F: Future<Output = Result<(), kube::Error>>>(request: impl Fn() -> F) {
+    loop {
+        match request().await {
+            Ok(()) => return,
+            Err(kube::Error::Service(_)) => tokio::time::sleep(Duration::from_secs(10)).await,
+            Err(error) => panic!("the scenario cannot be played: {error}"),
+        }
     }
 }
 

@@ -17,6 +17,10 @@ type Acts<'a> = Pin<Box<dyn Future<Output = Result<(), Stuck>> + 'a>>;
 pub struct Scenario {
     /// For people and for the command line.
     pub name: &'static str,
+    /// How often two objects have to change for one rollout of a pool that has nodes. If the operator is kept from the
+    /// second one for longer than the Machine Config Operator waits, that makes two rollouts; nothing less than pausing
+    /// the control plane's pool could prevent it.
+    pub splits: u32,
     contents: fn() -> Contents,
     acts: fn(&Rig) -> Acts<'_>,
 }
@@ -49,6 +53,7 @@ fn selecting(nodes: &[&str]) -> Value {
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "install-one-worker",
+        splits: 0,
         contents: || regular(1),
         acts: |rig| {
             Box::pin(async {
@@ -59,6 +64,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "install-three-workers",
+        splits: 0,
         contents: || regular(3),
         acts: |rig| {
             Box::pin(async {
@@ -69,6 +75,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "compact",
+        splits: 0,
         contents: || Topology { kind: Kind::Compact, workers: 0, ..Topology::default() }.into(),
         acts: |rig| {
             Box::pin(async {
@@ -81,6 +88,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "single-node",
+        splits: 2,
         contents: || Topology { kind: Kind::SingleNode, ..Topology::default() }.into(),
         acts: |rig| {
             Box::pin(async {
@@ -93,6 +101,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "selection-grows",
+        splits: 0,
         contents: || regular(2),
         acts: |rig| {
             Box::pin(async {
@@ -105,6 +114,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "selection-shrinks",
+        splits: 0,
         contents: || regular(2),
         acts: |rig| {
             Box::pin(async {
@@ -117,6 +127,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "selection-swaps",
+        splits: 0,
         contents: || regular(2),
         acts: |rig| {
             Box::pin(async {
@@ -129,14 +140,15 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "log-level",
+        splits: 0,
         contents: || regular(2),
         acts: |rig| {
             Box::pin(async {
                 rig.create(json!({})).await;
                 rig.until_installed(&["worker-0", "worker-1"]).await?;
-                for level in ["debug", "info"] {
+                for (level, reboots) in [("debug", 2), ("info", 3)] {
                     rig.change(json!({"logLevel": level})).await;
-                    rig.until_condition("InProgress", "True", "Updating").await?;
+                    rig.until_reboots("worker", reboots).await?;
                     rig.until_installed(&["worker-0", "worker-1"]).await?;
                 }
                 Ok(())
@@ -145,6 +157,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "uninstall",
+        splits: 0,
         contents: || regular(2),
         acts: |rig| {
             Box::pin(async {
@@ -157,12 +170,13 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "blocked-then-released",
+        splits: 0,
         contents: || regular(1),
         acts: |rig| {
             Box::pin(async {
                 rig.create(json!({})).await;
                 rig.until_installed(&["worker-0"]).await?;
-                rig.create_pod("kata-pod", "kata").await;
+                rig.create_pod("kata-pod", Some("kata")).await;
                 rig.delete().await;
                 rig.until_condition("InProgress", "False", "BlockedByExistingKataPods").await?;
                 rig.delete_pod("kata-pod").await;
@@ -172,6 +186,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "degraded-then-repaired",
+        splits: 0,
         contents: || regular(2),
         acts: |rig| {
             Box::pin(async {
@@ -185,6 +200,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "again",
+        splits: 0,
         contents: || regular(1),
         acts: |rig| {
             Box::pin(async {

@@ -18,6 +18,9 @@ use crate::sim::world::{World, controller_of, in_namespace, on_node, post_params
 /// library repeats the request for minutes before it tells us.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// How API servers older than Kubernetes 1.22 know evictions.
+const BEFORE_POLICY_V1: &str = "policy/v1beta1";
+
 /// What the API server says when a budget stands against an eviction.
 const REFUSAL: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
 
@@ -66,9 +69,16 @@ pub async fn attempt(world: &World, node: &Node) -> Result<Vec<String>, kube::Er
 
 /// Asks for the eviction of a pod; says why it was refused.
 async fn evict(world: &World, pod: &Pod) -> Result<Option<String>, kube::Error> {
+    match evict_as("policy/v1", world, pod).await {
+        Err(kube::Error::Api(status)) if status.code == 400 => evict_as(BEFORE_POLICY_V1, world, pod).await,
+        answer => answer,
+    }
+}
+
+async fn evict_as(version: &str, world: &World, pod: &Pod) -> Result<Option<String>, kube::Error> {
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
     let eviction = json!({
-        "apiVersion": "policy/v1",
+        "apiVersion": version,
         "kind": "Eviction",
         "metadata": {"name": name, "namespace": namespace},
         "deleteOptions": {"preconditions": {"uid": pod.uid()}},

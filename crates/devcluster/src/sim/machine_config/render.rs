@@ -128,6 +128,11 @@ pub fn is_rendered(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
+/// Whether the pool is to run that rendered config.
+fn wants(pool: &MachineConfigPool, rendered: &str) -> bool {
+    pool.spec.configuration.as_ref().is_some_and(|wanted| wanted.name.as_deref() == Some(rendered))
+}
+
 /// Runs the controller until cancelled. `notify` hears of pools whose rendering began or ceased to fail.
 pub async fn run(
     world: Arc<World>,
@@ -140,7 +145,16 @@ pub async fn run(
     let (adds, shared) = (queue.clone(), world.clone());
     world.machine_configs.on_change(move |change| {
         let view = |config: &MachineConfig| (config.spec.clone(), config.metadata.labels.clone());
-        if change.object().is_some_and(|config| is_rendered(&config.name_any())) || !change.differs(view) {
+        if let Some(config) = change.object().filter(|config| is_rendered(&config.name_any())) {
+            // The pool that it was made for is gone, say; one that came in its place wants the same.
+            let wanted = |pool: &MachineConfigPool| wants(pool, &config.name_any());
+            if change.after.is_none() {
+                let pools = shared.pools.all();
+                pools.iter().filter(|p| wanted(p)).for_each(|p| adds.add_after(p.name_any(), delay));
+            }
+            return;
+        }
+        if !change.differs(view) {
             return;
         }
         let sides = [&change.before, &change.after];
