@@ -8,6 +8,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use osc_devcluster::sim::node::{is_cordoned, is_ready as is_node_ready, taints};
 use osc_devcluster::sim::placement::{selects, untolerated};
 use osc_engine::observed::Pods;
+use osc_engine::runtime_class::is_kata;
 use serde_json::Value;
 
 use super::finding::Finding;
@@ -288,10 +289,9 @@ pub fn kata_pods(situation: &Situation<'_>) -> Vec<Finding> {
     let (Intent::Delete, Pods::Known(pods)) = (situation.intent, &situation.observed.pods) else {
         return Vec::new();
     };
-    let classes: BTreeSet<&str> = super::kata::own_classes(situation).into_iter().collect();
     let using: Vec<String> = pods
         .iter()
-        .filter(|pod| classes.contains(pod.runtime_class.as_str()))
+        .filter(|pod| is_kata(situation.observed, &pod.runtime_class))
         .map(|pod| format!("Pod {}/{}", pod.namespace, pod.name))
         .collect();
     if using.is_empty() {

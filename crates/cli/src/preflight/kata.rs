@@ -1,14 +1,12 @@
 //! Checks of what is asked for, and of what is there already: KataConfigs, runtime classes, other installations.
 
 use osc_api::names;
-use osc_engine::install::is_ours;
-use osc_engine::{Kind, Observed};
+use osc_engine::delivery::DaemonSetMode;
+use osc_engine::runtime_class::is_ours;
+use osc_engine::{Kind, Settings};
 
 use super::finding::Finding;
 use super::situation::{Intent, Situation, oldest};
-
-/// Machine config by which the Go operator installs Kata from a layered image.
-const LAYERED_IMAGE: &str = "50-enable-sandboxed-containers-image";
 
 /// The specification itself.
 pub fn specification(situation: &Situation<'_>) -> Vec<Finding> {
@@ -94,27 +92,19 @@ pub fn runtime_class(situation: &Situation<'_>) -> Vec<Finding> {
 }
 
 /// An installation of another kind.
-pub fn layered_image(situation: &Situation<'_>) -> Vec<Finding> {
-    if situation.snapshot.object("MachineConfig", LAYERED_IMAGE).is_none() {
-        return Vec::new();
-    }
+pub fn daemon_set_mode(situation: &Situation<'_>) -> Vec<Finding> {
+    let settings = Settings::default();
+    let Some(found) = DaemonSetMode::find(situation.observed, &settings) else { return Vec::new() };
+    let why = match situation.intent {
+        Intent::Apply(kata_config) => found.refusal(kata_config.metadata.name.as_deref().unwrap_or_default()),
+        Intent::Delete => found.refusal_to_remove(&settings),
+    };
     vec![
-        Finding::blocks("LayeredImage", "Kata was installed here by a layered image")
-            .at(format!("MachineConfig {LAYERED_IMAGE}"))
-            .why("This operator installs by extension: it would install a second time, and every node would reboot.")
-            .remedy("Leave this cluster to the operator that installed it, or remove Kata with that one first.")
-            .command(format!("oc get machineconfig {LAYERED_IMAGE} -o yaml")),
+        Finding::blocks("DaemonSetMode", "Kata was installed here by a node agent, in DaemonSet mode")
+            .at_all(found.nodes.iter().map(|node| format!("Node {node}")))
+            .at_all(found.daemon_sets.iter().map(|name| format!("DaemonSet {}/{name}", settings.namespace)))
+            .why(why)
+            .remedy("Remove it with the operator that installed it.")
+            .command("oc get daemonsets -n openshift-sandboxed-containers-operator"),
     ]
-}
-
-/// Runtime classes that belong to the KataConfig.
-pub fn own_classes<'a>(situation: &Situation<'a>) -> Vec<&'a str> {
-    let observed: &'a Observed = situation.observed;
-    let listed = observed.kata_configs.iter().flat_map(|kata_config| &kata_config.status.runtime_classes);
-    let mut classes: Vec<&str> = listed.map(String::as_str).collect();
-    let ours = observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS).is_some_and(is_ours);
-    if ours && !classes.contains(&names::KATA_RUNTIME_CLASS) {
-        classes.push(names::KATA_RUNTIME_CLASS);
-    }
-    classes
 }

@@ -52,7 +52,7 @@ const CHECKS: [Check; 20] = [
     cluster::rights,
     kata::specification,
     kata::present,
-    kata::layered_image,
+    kata::daemon_set_mode,
     kata::runtime_class,
     nodes::selection,
     nodes::pools,

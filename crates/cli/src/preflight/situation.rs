@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
 use osc_api::{KataConfig, names};
+use osc_engine::decide::Precedence;
+use osc_engine::delivery;
 use osc_engine::layout::{Layout, Membership};
 use osc_engine::nodes::{NodeState, Survey};
 use osc_engine::spec::{self, ValidSpec};
@@ -44,10 +46,7 @@ impl Intent {
 
 /// The KataConfig that counts: the first one created.
 pub fn oldest(snapshot: &Snapshot) -> Option<&KataConfig> {
-    snapshot.kata_configs.iter().min_by_key(|kata_config| {
-        let metadata = &kata_config.metadata;
-        (metadata.creation_timestamp.clone().map(|time| time.0), metadata.name.clone())
-    })
+    snapshot.kata_configs.iter().min_by_key(|kata_config| Precedence::of_metadata(&kata_config.metadata))
 }
 
 /// What the checks look at.
@@ -134,13 +133,11 @@ impl<'a> Situation<'a> {
 
     /// Whether what the pool is rendered from is about to change: all its nodes reboot then.
     fn configuration_changes(&self, valid: &ValidSpec) -> bool {
-        let machine_config =
-            self.observed.cluster_object(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG);
         let found = self
             .observed
             .cluster_object(Kind::ContainerRuntimeConfig, names::CONTAINER_RUNTIME_CONFIG)
             .and_then(|found| found["spec"]["containerRuntimeConfig"]["logLevel"].as_str());
-        machine_config.is_none() || found.unwrap_or(names::DEFAULT_LOG_LEVEL) != valid.log_level
+        !delivery::exists(self.observed) || found.unwrap_or(names::DEFAULT_LOG_LEVEL) != valid.log_level
     }
 
     /// The pools that affected nodes get their configuration from, before and after.

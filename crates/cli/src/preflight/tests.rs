@@ -246,14 +246,12 @@ fn a_runtime_class_of_somebody_else_collides_only_with_another_handler() {
 }
 
 #[test]
-fn an_installation_by_layered_image_is_not_ours_to_touch() {
-    let image = object(
-        "machineconfiguration.openshift.io/v1",
-        "MachineConfig",
-        json!({"name": "50-enable-sandboxed-containers-image"}),
-        json!({"spec": {}}),
-    );
-    check(&cluster(vec![image]), &all_workers(), &[(Blocks, "LayeredImage")]);
+fn an_installation_by_a_node_agent_is_not_ours_to_touch() {
+    let labelled = node("worker-0", |node| {
+        node["metadata"]["labels"][names::DAEMON_SET_MODE_LABEL] = json!("installed");
+    });
+    let found = check(&cluster(vec![labelled]), &all_workers(), &[(Blocks, "DaemonSetMode")]);
+    assert_eq!(found[0].places, ["Node worker-0"]);
 }
 
 #[test]

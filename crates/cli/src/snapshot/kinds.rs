@@ -101,8 +101,12 @@ pub const KINDS: &[Kind] = &[
         "apps",
         "DaemonSet",
         "daemonsets",
-        &[(names::OPERATOR_NAMESPACE, names::MONITOR)],
-        "kata-monitor is taken for missing",
+        &[
+            (names::OPERATOR_NAMESPACE, names::MONITOR),
+            (names::OPERATOR_NAMESPACE, names::DAEMON_SET_MODE_DAEMON_SETS[0]),
+            (names::OPERATOR_NAMESPACE, names::DAEMON_SET_MODE_DAEMON_SETS[1]),
+        ],
+        "kata-monitor is taken for missing, and a node agent for absent",
     ),
     named(
         "security.openshift.io",

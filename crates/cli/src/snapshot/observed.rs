@@ -1,12 +1,14 @@
 //! The snapshot as the engine sees a cluster, so that what is said beforehand is decided by the code that decides later.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use kube::api::DynamicObject;
+use osc_api::openshift::MachineConfig;
 use osc_engine::observed::Pods;
-use osc_engine::{Capabilities, Kind, ObjectId, Observed, PodView};
+use osc_engine::{Capabilities, Kind, ObjectId, Observed, PodView, Rendered};
 use osc_operator::cache::{project, wire};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -84,12 +86,9 @@ impl Snapshot {
             .collect()
     }
 
-    fn rendered(&self) -> std::collections::BTreeMap<String, BTreeSet<String>> {
-        let rendered = self.of("MachineConfig").filter_map(|object| {
-            let name = object["metadata"]["name"].as_str().filter(|name| is_rendered(name))?;
-            let extensions = object["spec"]["extensions"].as_array().into_iter().flatten();
-            Some((name.to_owned(), extensions.filter_map(|text| text.as_str().map(str::to_owned)).collect()))
-        });
-        rendered.collect()
+    fn rendered(&self) -> BTreeMap<String, Rendered> {
+        let configs = self.of("MachineConfig").filter_map(read::<MachineConfig>);
+        let rendered = configs.filter(|config| is_rendered(&config.name_any()));
+        rendered.map(|config| (config.name_any(), project::rendered(&config))).collect()
     }
 }
