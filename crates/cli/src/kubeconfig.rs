@@ -20,9 +20,16 @@ pub struct ClusterFlags {
 impl ClusterFlags {
     /// A client for the chosen cluster.
     pub async fn client(&self) -> anyhow::Result<Client> {
+        Ok(self.client_and_address().await?.0)
+    }
+
+    /// The same with the API server's address.
+    pub async fn client_and_address(&self) -> anyhow::Result<(Client, String)> {
         let config = self.config().await?;
-        let address = config.cluster_url.clone();
-        Client::try_from(config).with_context(|| format!("cannot set up a client for {address}"))
+        let address = config.cluster_url.to_string();
+        let client =
+            Client::try_from(config).with_context(|| format!("cannot set up a client for {address}"))?;
+        Ok((client, address))
     }
 
     async fn config(&self) -> anyhow::Result<Config> {

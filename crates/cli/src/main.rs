@@ -2,7 +2,11 @@
 
 mod demo;
 mod kubeconfig;
+mod plan;
+mod preflight;
+mod room;
 mod simulate;
+mod snapshot;
 mod status;
 mod table;
 mod view;
@@ -14,7 +18,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 
-/// OpenShift sandboxed containers: install, watch, try out.
+/// OpenShift sandboxed containers: plan, watch, try out.
 #[derive(Parser)]
 #[command(name = "osc", version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
@@ -24,12 +28,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Tell what applying or deleting a KataConfig would do: which nodes reboot, when, what stands in the way. Changes
+    /// nothing. Exits with 0 if it would get done, 2 if not.
+    Plan(plan::Arguments),
+    /// Check what stands in the way of installing or removing Kata. Exits with 0 if nothing does, 2 if something does.
+    Preflight(preflight::Arguments),
+    /// Write down what a plan needs to know about a cluster: names and numbers, no secrets. Reads only.
+    Snapshot(snapshot::Arguments),
+    /// Show how far Kata is on a cluster. Exits with 0 if settled, 2 if in progress, 3 if somebody should look.
+    Status(status::Arguments),
     /// Show the whole life of a KataConfig on an embedded cluster.
     Demo(demo::Arguments),
     /// Run the simulated controllers (pools, nodes, DaemonSets, pods) against any API server.
     Simulate(simulate::Arguments),
-    /// Show how far Kata is on a cluster. Exits with 0 if settled, 2 if in progress, 3 if somebody should look.
-    Status(status::Arguments),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -54,7 +65,14 @@ enum Output {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Not clap's own exit code 2, which means something else here: blocked, or in progress.
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
     let filter = EnvFilter::try_from_env("OSC_LOG")
         .unwrap_or_else(|_| EnvFilter::new("osc=error,osc_operator=error,osc_devcluster=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -73,7 +91,10 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Plan(arguments) => plan::run(arguments).await,
+        Command::Preflight(arguments) => preflight::run(arguments).await,
         Command::Simulate(arguments) => simulate::run(arguments).await,
+        Command::Snapshot(arguments) => snapshot::run(arguments).await,
         Command::Status(arguments) => status::run(arguments).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "osc", &mut std::io::stdout());

@@ -4,7 +4,7 @@ mod model;
 mod screen;
 pub mod style;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -61,10 +61,13 @@ impl Follow {
         let kata_configs = changes(
             Api::<KataConfig>::all(client.clone()),
             |(name, object): (String, Option<KataConfig>)| Change::KataConfig(name, object.map(Box::new)),
+            Listed::KataConfigs,
         );
-        let nodes = changes(Api::<Node>::all(client.clone()), |(name, object): (String, Option<Node>)| {
-            Change::Node(name, object.as_ref().map(NodeView::from))
-        });
+        let nodes = changes(
+            Api::<Node>::all(client.clone()),
+            |(name, object): (String, Option<Node>)| Change::Node(name, object.as_ref().map(NodeView::from)),
+            Listed::Nodes,
+        );
         let task = tokio::spawn(follow(kata_configs, nodes, sender, screen));
         Self { snapshots, task }
     }
@@ -89,22 +92,38 @@ impl Follow {
 enum Change {
     KataConfig(String, Option<Box<KataConfig>>),
     Node(String, Option<NodeView>),
-    /// A first list is complete.
-    Synced,
+    /// A list of one kind is complete, the first one or one after the watch broke: what is not in it is gone.
+    Listed(Listed),
 }
 
-fn changes<K>(api: Api<K>, make: fn((String, Option<K>)) -> Change) -> impl Stream<Item = Change> + Send
+/// The names in a complete list.
+enum Listed {
+    KataConfigs(BTreeSet<String>),
+    Nodes(BTreeSet<String>),
+}
+
+fn changes<K>(
+    api: Api<K>,
+    make: fn((String, Option<K>)) -> Change,
+    listed: fn(BTreeSet<String>) -> Listed,
+) -> impl Stream<Item = Change> + Send
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
+    let mut names = BTreeSet::new();
     watcher(api, watcher::Config::default()).default_backoff().filter_map(move |event| {
         let change = match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => {
+            Ok(Event::Apply(object)) => Some(make((object.name_any(), Some(object)))),
+            Ok(Event::InitApply(object)) => {
+                names.insert(object.name_any());
                 Some(make((object.name_any(), Some(object))))
             }
             Ok(Event::Delete(object)) => Some(make((object.name_any(), None))),
-            Ok(Event::InitDone) => Some(Change::Synced),
-            Ok(Event::Init) => None,
+            Ok(Event::InitDone) => Some(Change::Listed(listed(std::mem::take(&mut names)))),
+            Ok(Event::Init) => {
+                names.clear();
+                None
+            }
             Err(error) => {
                 tracing::warn!(%error, "watch failed; trying again");
                 None
@@ -123,20 +142,71 @@ async fn follow(
     let mut changes = Box::pin(futures::stream::select(kata_configs, nodes));
     let mut shown = Snapshot::default();
     let mut current = Snapshot::default();
-    let mut unsynced = 2;
+    let (mut kata_configs_known, mut nodes_known) = (false, false);
     while let Some(change) = changes.next().await {
         match change {
             Change::KataConfig(name, Some(object)) => drop(current.kata_configs.insert(name, *object)),
             Change::KataConfig(name, None) => drop(current.kata_configs.remove(&name)),
             Change::Node(name, Some(node)) => drop(current.nodes.insert(name, node)),
             Change::Node(name, None) => drop(current.nodes.remove(&name)),
-            Change::Synced => unsynced -= 1,
+            Change::Listed(Listed::KataConfigs(names)) => {
+                kata_configs_known = true;
+                current.kata_configs.retain(|name, _| names.contains(name));
+            }
+            Change::Listed(Listed::Nodes(names)) => {
+                nodes_known = true;
+                current.nodes.retain(|name, _| names.contains(name));
+            }
         }
-        if unsynced > 0 {
+        if !(kata_configs_known && nodes_known) {
             continue;
         }
         screen.show(&current.rows(), &current.news(&shown));
         shown.clone_from(&current);
         let _ = sender.send(Some(current.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn kata_config(name: &str) -> Change {
+        let object = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        Change::KataConfig(name.to_owned(), Some(Box::new(object)))
+    }
+
+    /// What is known after those changes.
+    async fn after(changes: Vec<Change>) -> Option<Snapshot> {
+        let (sender, receiver) = watch::channel(None);
+        follow(futures::stream::iter(changes), futures::stream::empty(), sender, Screen::silent()).await;
+        receiver.borrow().clone()
+    }
+
+    fn listed(names: &[&str]) -> Change {
+        Change::Listed(Listed::KataConfigs(names.iter().map(|name| (*name).to_owned()).collect()))
+    }
+
+    #[tokio::test]
+    async fn what_a_new_list_lacks_is_gone() {
+        let nodes = || Change::Listed(Listed::Nodes(BTreeSet::new()));
+        let first = vec![kata_config("a"), kata_config("b"), listed(&["a", "b"]), nodes()];
+        let names = |snapshot: Snapshot| snapshot.kata_configs.into_keys().collect::<Vec<_>>();
+        assert_eq!(names(after(first).await.unwrap()), ["a", "b"]);
+        let again = vec![
+            kata_config("a"),
+            kata_config("b"),
+            listed(&["a", "b"]),
+            nodes(),
+            kata_config("b"),
+            listed(&["b"]),
+        ];
+        assert_eq!(names(after(again).await.unwrap()), ["b"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_shown_before_both_kinds_are_known() {
+        assert!(after(vec![kata_config("a"), listed(&["a"])]).await.is_none());
     }
 }

@@ -8,6 +8,7 @@
 //! | [`REBOOT_HANGS`] | node, pool | anything | a reboot does not end until the annotation is removed |
 //! | [`RESTART`] | node | anything | the node reboots once, outside any rollout; the annotation is removed |
 //! | [`SCRIPT`] | pod, pod template, Job | [script](super::script) | what becomes of the pod |
+//! | [`REPLACED`] | pod | text | when the pod goes, another of the same name takes its place |
 //! | [`REBOOTS`] | node | number | kept by the simulation: reboots so far |
 //! | [`PENDING_CONFIG`], [`PENDING_BOOT_ID`] | node | text | kept by the simulation: the update that the running reboot installs |
 
@@ -25,6 +26,8 @@ pub const REBOOT_HANGS: &str = "devcluster.osc/reboot-hangs";
 pub const RESTART: &str = "devcluster.osc/restart";
 /// What becomes of a pod.
 pub const SCRIPT: &str = "devcluster.osc/script";
+/// Somebody who is not simulated makes the pod anew when it goes: who that is.
+pub const REPLACED: &str = "devcluster.osc/replaced-by";
 /// How often a node has rebooted.
 pub const REBOOTS: &str = "devcluster.osc/reboots";
 /// The rendered machine config that a node is rebooting into; what the real daemon keeps on the node's disk.

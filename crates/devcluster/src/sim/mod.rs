@@ -1,7 +1,7 @@
 //! Simulated controllers of an OpenShift cluster: ordinary clients of whatever API server they are given.
 //!
 //! They run against the embedded server and against a real `kube-apiserver` alike, in simulated time. What they do
-//! can be bent by [annotations]; what they start from is made by [topology]. Each decides with a pure function and
+//! can be bent by [annotations]; what they start from is made by [topology], or taken from another cluster by [adopt]. Each decides with a pure function and
 //! carries it out apart from that:
 //!
 //! - [`machine_config`]: the Machine Config Operator: rendered configs, pools, the daemon on each node.
@@ -12,6 +12,7 @@
 //! A kind that the cluster does not serve counts as a kind without objects, so plain Kubernetes is fine too.
 //! Outages are survived: watches are taken up again, writes are tried again.
 
+pub mod adopt;
 pub mod annotations;
 mod feed;
 pub mod machine_config;
@@ -104,6 +105,8 @@ fn spawn_controllers(world: &Arc<World>, cancel: &CancellationToken, tasks: &mut
     tasks.spawn(workload::job::run(w, c));
     let (w, c) = start();
     tasks.spawn(workload::disruption::run(w, c));
+    let (w, c) = start();
+    tasks.spawn(workload::replacement::run(w, c));
     let (w, c) = start();
     tasks.spawn(machine_config::container_runtime::run(w, c));
 

@@ -216,7 +216,14 @@ async fn sync(
         );
         return Ok((None, errors.set(name, Some(why))));
     }
-    let rendered = render(name, &configs);
+    let mut rendered = render(name, &configs);
+    // Equal contents are no news, whoever rendered them and whatever he called them.
+    let target = pool.spec.configuration.as_ref().and_then(|configuration| configuration.name.as_ref());
+    if let Some(known) = target.and_then(|target| world.machine_configs.get(&Key::cluster(target)))
+        && known.spec == rendered.spec
+    {
+        rendered.name = known.name_any();
+    }
     if world.machine_configs.get(&Key::cluster(&rendered.name)).is_none() {
         world.create(&world.machine_configs, &object(&pool, &rendered)).await?;
     }
