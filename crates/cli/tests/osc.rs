@@ -188,7 +188,7 @@ fn simulate_makes_a_cluster_of_any_api_server() {
     let server = server.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let kubeconfig = directory.path().join("kubeconfig");
-    std::fs::write(&kubeconfig, server.kubeconfig()).unwrap();
+    std::fs::write(&kubeconfig, server.kubeconfig().unwrap()).unwrap();
     let file = kubeconfig.to_str().unwrap();
     let mut child =
         osc(&["simulate", "--kubeconfig", file, "--seed", "regular", "--workers", "2", "--speed", "600"])
@@ -232,7 +232,7 @@ fn a_cluster_out_of_reach_or_without_our_definition_is_told() {
         .block_on(osc_devcluster::server::Server::start(osc_devcluster::server::ServerConfig::default()));
     let server = server.unwrap();
     let kubeconfig = directory.path().join("kubeconfig");
-    std::fs::write(&kubeconfig, server.kubeconfig()).unwrap();
+    std::fs::write(&kubeconfig, server.kubeconfig().unwrap()).unwrap();
     let output = run(&["status", "--kubeconfig", kubeconfig.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     let told = stderr(&output);

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -14,26 +15,47 @@ use crate::sim::{self, SimError, SimOptions, Timing};
 /// How a cluster is set up.
 #[derive(Clone, Debug)]
 pub struct ClusterConfig {
-    /// Nodes, pools and release.
-    pub topology: Topology,
-    /// Address of the API server; port 0 takes any free one.
-    pub listen: SocketAddr,
+    /// What is in it at first.
+    pub contents: Contents,
+    /// Address of the API server; port 0 takes any free one. Without one there is no socket: see [`ServerConfig`].
+    pub listen: Option<SocketAddr>,
     /// Serve HTTPS.
     pub tls: bool,
     /// Simulated seconds in a real one.
     pub speed: f64,
+    /// The time at the start; none for one that clients with a clock of their own can live with.
+    pub origin: Option<Timestamp>,
     /// How long things take, in simulated time.
     pub timing: Timing,
+    /// What varies from one run to the next: see [`SimOptions`].
+    pub seed: u64,
+}
+
+/// What is in a cluster at first.
+#[derive(Clone, Debug)]
+pub enum Contents {
+    /// Nodes, pools and release, made up.
+    Topology(Topology),
+    /// These objects, for instance those of another cluster.
+    Objects(Vec<Value>),
+}
+
+impl From<Topology> for Contents {
+    fn from(topology: Topology) -> Self {
+        Self::Topology(topology)
+    }
 }
 
 impl Default for ClusterConfig {
     fn default() -> Self {
         Self {
-            topology: Topology::default(),
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            contents: Topology::default().into(),
+            listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             tls: false,
             speed: 1.0,
+            origin: None,
             timing: Timing::default(),
+            seed: 0,
         }
     }
 }
@@ -52,7 +74,8 @@ impl Cluster {
     /// (`kubectl describe`) would otherwise see objects from the future.
     pub async fn start(config: ClusterConfig) -> Result<Self, ServerError> {
         let now = Timestamp::now();
-        let origin = if config.speed > 1.0 { now - SignedDuration::from_hours(24) } else { now };
+        let early = if config.speed > 1.0 { now - SignedDuration::from_hours(24) } else { now };
+        let origin = config.origin.unwrap_or(early);
         let clock = Clock::scaled(config.speed, origin);
         let server_config = ServerConfig {
             listen: config.listen,
@@ -61,9 +84,12 @@ impl Cluster {
             ..ServerConfig::default()
         };
         let server = Server::start(server_config).await?;
-        server.load(config.topology.objects(origin))?;
+        server.load(match config.contents {
+            Contents::Topology(topology) => topology.objects(origin),
+            Contents::Objects(objects) => objects,
+        })?;
         let cancel = CancellationToken::new();
-        let options = SimOptions { clock, timing: config.timing, ..SimOptions::default() };
+        let options = SimOptions { clock, timing: config.timing, seed: config.seed, ..SimOptions::default() };
         let client = server.client_named("osc-simulation")?;
         let simulation = tokio::spawn(sim::run(client, options, cancel.clone()));
         Ok(Self { server, cancel, simulation })

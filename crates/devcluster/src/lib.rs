@@ -15,4 +15,4 @@ pub mod server;
 pub mod sim;
 
 pub use clock::Clock;
-pub use cluster::{Cluster, ClusterConfig};
+pub use cluster::{Cluster, ClusterConfig, Contents};

@@ -80,7 +80,9 @@ async fn main() {
 async fn measure(nodes: u32) {
     let topology = Topology { workers: nodes, ..Topology::default() };
     let cluster =
-        Cluster::start(ClusterConfig { topology, speed: SPEED, ..ClusterConfig::default() }).await.unwrap();
+        Cluster::start(ClusterConfig { contents: topology.into(), speed: SPEED, ..ClusterConfig::default() })
+            .await
+            .unwrap();
     let client = cluster.server().client_named("bench").unwrap();
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     for crd in osc_api::crds() {
@@ -88,7 +90,7 @@ async fn measure(nodes: u32) {
     }
     let directory = tempfile::tempdir().unwrap();
     let kubeconfig = directory.path().join("kubeconfig");
-    std::fs::write(&kubeconfig, cluster.server().kubeconfig()).unwrap();
+    std::fs::write(&kubeconfig, cluster.server().kubeconfig().unwrap()).unwrap();
     let operator = Operator::start(&kubeconfig);
 
     let started = Instant::now();

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use osc_proof::crash;
 
 /// Runs one proof.
 #[derive(Parser)]
@@ -13,13 +14,18 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
-enum Proof {}
+enum Proof {
+    /// Kills the operator after every single write of every scenario.
+    Crash(crash::Arguments),
+}
 
 fn main() -> ExitCode {
     // Logs of what runs inside: RUST_LOG=osc_operator=debug cargo xtask ...
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let result: anyhow::Result<bool> = match Arguments::parse().proof {};
+    let result = match Arguments::parse().proof {
+        Proof::Crash(arguments) => crash::run(&arguments),
+    };
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -61,14 +61,14 @@ impl Stage {
     pub async fn set(arguments: &Arguments) -> anyhow::Result<Self> {
         let started = Instant::now();
         let config = ClusterConfig {
-            topology: arguments.scenario.topology(arguments.workers),
-            listen: arguments.listen,
+            contents: arguments.scenario.topology(arguments.workers).into(),
+            listen: Some(arguments.listen),
             tls: arguments.tls,
             speed: arguments.speed,
             ..ClusterConfig::default()
         };
         let cluster = Cluster::start(config).await.context("cannot start the embedded cluster")?;
-        let (kubeconfig, temporary) = write_kubeconfig(arguments, &cluster.server().kubeconfig())?;
+        let (kubeconfig, temporary) = write_kubeconfig(arguments, &cluster.server().kubeconfig()?)?;
         let client = cluster.server().client_named("osc-demo")?;
         install_crds(&client).await?;
         let cancel = CancellationToken::new();

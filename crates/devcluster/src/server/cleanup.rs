@@ -22,6 +22,7 @@ pub async fn run(state: Arc<State>, mut feed: mpsc::UnboundedReceiver<Feed>) {
     let mut cleaner = Cleaner { state: state.clone(), uids: HashMap::new(), dependants: HashMap::new() };
     loop {
         let next = tokio::select! {
+            biased;
             next = feed.recv() => next,
             () = state.shutdown.cancelled() => None,
         };

@@ -168,8 +168,8 @@ fn service(object: &mut Map<String, Value>) {
             set(spec, "ipFamilies", json!(["IPv4"]));
             set(spec, "ipFamilyPolicy", json!("SingleStack"));
             if spec.get("clusterIP").is_none() {
-                let [.., third, fourth] = *uuid::Uuid::new_v4().as_bytes();
-                set(spec, "clusterIP", json!(format!("10.96.{third}.{}", fourth.max(1))));
+                let (third, fourth) = (fastrand::u8(..), fastrand::u8(1..));
+                set(spec, "clusterIP", json!(format!("10.96.{third}.{fourth}")));
             }
             let address = spec.get("clusterIP").cloned().unwrap_or_default();
             set(spec, "clusterIPs", json!([address]));

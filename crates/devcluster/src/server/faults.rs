@@ -32,8 +32,17 @@ pub enum FaultAction {
     CutWatch,
     /// A watch ends with a 410 event. Running watches that match end at once.
     GoneWatch,
+    /// A watch tells everything late, by this to twice this (real time): its client acts on what is past.
+    LagWatch(Duration),
     /// The request is not handled and never answered.
     Hang,
+}
+
+impl FaultAction {
+    /// Whether only a watch can be hit by it.
+    fn is_for_watches(&self) -> bool {
+        matches!(self, Self::CutWatch | Self::GoneWatch | Self::LagWatch(_))
+    }
 }
 
 /// A condition beyond what the fields of [`Matcher`] express.
@@ -225,10 +234,9 @@ impl Faults {
     pub(super) fn decide(&self, request: &RequestInfo) -> Option<FaultAction> {
         let is_watch = request.verb == Verb::Watch;
         let mut faults = self.faults();
-        let position = faults.iter().position(|fault| {
-            (is_watch || !matches!(fault.action, FaultAction::CutWatch | FaultAction::GoneWatch))
-                && fault.matcher.matches(request)
-        });
+        let position = faults
+            .iter()
+            .position(|fault| (is_watch || !fault.action.is_for_watches()) && fault.matcher.matches(request));
         if let Some(index) = position {
             let action = faults[index].action.clone();
             if let Some(times) = &mut faults[index].times {

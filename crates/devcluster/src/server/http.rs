@@ -1,13 +1,12 @@
 //! The listener: connections, TLS, and what happens to a request before and after it is handled.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use ::http::{HeaderMap, Method, Request, Response};
+use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -24,8 +23,10 @@ use super::output::{self, ResponseBody};
 use super::request_log::RequestRecord;
 use super::route::RequestInfo;
 use super::status::ApiError;
-use super::watch::Event;
+use super::watch::{Event, EventStream};
 use super::{discovery, openapi, verbs};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
 /// How long a stopping server waits for requests that are being answered.
@@ -79,7 +80,16 @@ where
     let shutdown = state.shutdown.clone();
     let service = {
         let cut = cut.clone();
-        service_fn(move |request| answer(state.clone(), cut.clone(), request))
+        service_fn(move |request| {
+            let (state, cut) = (state.clone(), cut.clone());
+            async move {
+                let answered = answer(&state, request).await;
+                if answered.is_err() {
+                    cut.cancel();
+                }
+                answered
+            }
+        })
     };
     let builder = auto::Builder::new(TokioExecutor::new());
     let connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -97,21 +107,21 @@ where
     }
 }
 
-/// Cuts the connection that this request came over.
-async fn cut_off(cut: &CancellationToken) -> Result<Response<ResponseBody>, Infallible> {
-    cut.cancel();
-    std::future::pending().await
-}
+/// The connection that a request came over is cut instead of an answer being sent.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("connection reset by the server")]
+pub struct CutOff;
 
 fn record(state: &State, info: &Arc<RequestInfo>, code: u16) {
     state.requests.push(RequestRecord { time: state.clock.now(), request: info.clone(), code });
 }
 
-async fn answer(
-    state: Arc<State>,
-    cut: CancellationToken,
-    request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
+/// Answers one request, whatever way it came.
+pub async fn answer<B>(state: &Arc<State>, request: Request<B>) -> Result<Response<ResponseBody>, CutOff>
+where
+    B: http_body::Body<Data = bytes::Bytes>,
+    B::Error: Into<BoxError>,
+{
     let (head, incoming) = request.into_parts();
     let info = Arc::new(RequestInfo::parse(&head.method, &head.uri, &head.headers));
     let fault = state.faults.decide(&info);
@@ -119,33 +129,33 @@ async fn answer(
         Some(FaultAction::Status { code, reason, message, retry_after }) => {
             let mut error = ApiError::new(*code, reason, message.clone());
             error.retry_after = *retry_after;
-            record(&state, &info, *code);
+            record(state, &info, *code);
             return Ok(output::error(&error));
         }
         Some(FaultAction::Delay(duration)) => tokio::time::sleep(*duration).await,
         Some(FaultAction::Drop) => {
-            record(&state, &info, 0);
-            return cut_off(&cut).await;
+            record(state, &info, 0);
+            return Err(CutOff);
         }
         Some(FaultAction::Hang) => {
-            record(&state, &info, 0);
+            record(state, &info, 0);
             return std::future::pending().await;
         }
         _ => {}
     }
-    let outcome = match check_token(&state, &info, &head.headers) {
+    let outcome = match check_token(state, &info, &head.headers) {
         Ok(()) => match read_body(&head.headers, incoming).await {
-            Ok(body) => dispatch(&state, &info, &head.method, &head.headers, &body, fault.as_ref()).await,
+            Ok(body) => dispatch(state, &info, &head.method, &head.headers, &body, fault.as_ref()).await,
             Err(error) => Err(error),
         },
         Err(error) => Err(error),
     };
     let response = outcome.unwrap_or_else(|error| output::error(&error));
     if fault == Some(FaultAction::DropAfter) {
-        record(&state, &info, 0);
-        return cut_off(&cut).await;
+        record(state, &info, 0);
+        return Err(CutOff);
     }
-    record(&state, &info, response.status().as_u16());
+    record(state, &info, response.status().as_u16());
     Ok(response)
 }
 
@@ -157,7 +167,11 @@ fn check_token(state: &State, info: &RequestInfo, headers: &HeaderMap) -> Result
     if health || sent == Some(token) { Ok(()) } else { Err(ApiError::unauthorized()) }
 }
 
-async fn read_body(headers: &HeaderMap, incoming: Incoming) -> Result<Body, ApiError> {
+async fn read_body<B>(headers: &HeaderMap, incoming: B) -> Result<Body, ApiError>
+where
+    B: http_body::Body<Data = bytes::Bytes>,
+    B::Error: Into<BoxError>,
+{
     let media_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let bytes = Limited::new(incoming, BODY_LIMIT).collect().await.map_err(|error| {
@@ -169,6 +183,16 @@ async fn read_body(headers: &HeaderMap, incoming: Incoming) -> Result<Body, ApiE
         }
     })?;
     Ok(Body { media_type, bytes: bytes.to_bytes() })
+}
+
+/// The same events, later.
+fn late(events: EventStream, lag: Duration) -> EventStream {
+    const MOST_AT_ONCE: usize = 1_000;
+    let chunks = events.ready_chunks(MOST_AT_ONCE).then(move |chunk| async move {
+        tokio::time::sleep(lag).await;
+        futures::stream::iter(chunk)
+    });
+    Box::pin(chunks.flatten())
 }
 
 async fn dispatch(
@@ -202,6 +226,10 @@ async fn dispatch(
             Some(FaultAction::GoneWatch) => {
                 let status = ApiError::expired("too old resource version").to_value();
                 watching.stream = Box::pin(futures::stream::iter([Event::Error(status)]));
+            }
+            Some(FaultAction::LagWatch(lag)) => {
+                let events = std::mem::replace(&mut watching.stream, Box::pin(futures::stream::empty()));
+                watching.stream = late(events, *lag);
             }
             _ => {}
         }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::ServerError;
 use super::call::{DEFINITIONS, NAMESPACES, State};
+use super::names::random_uid;
 use super::registry::Resource;
 use super::store::{Expect, Key};
 use super::{convert, defaults, definition, metadata, validate};
@@ -57,7 +58,7 @@ fn complete(state: &Arc<State>, resource: &Resource, object: &mut Value) -> Resu
         ensure_namespace(state, &namespace)?;
     }
     let now = state.now();
-    let uid = uuid::Uuid::new_v4().to_string();
+    let uid = random_uid();
     let map = metadata::map(object).map_err(|error| failure(&Value::Null, error.message))?;
     map.remove("resourceVersion");
     for (field, value) in [("uid", json!(uid)), ("creationTimestamp", json!(now))] {

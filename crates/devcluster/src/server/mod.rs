@@ -19,6 +19,7 @@ mod discovery;
 mod faults;
 mod http;
 mod load;
+mod local;
 mod metadata;
 mod names;
 mod openapi;
@@ -59,7 +60,8 @@ const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-no
 /// A running server. It ends when it is stopped or dropped.
 pub struct Server {
     state: Arc<State>,
-    address: SocketAddr,
+    /// Where it listens; none for a server without a socket.
+    address: Option<SocketAddr>,
     authority: Option<Authority>,
     listener: Option<JoinHandle<()>>,
     cleanup: JoinHandle<()>,
@@ -72,17 +74,22 @@ struct Authority {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("url", &self.url()).finish_non_exhaustive()
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
 impl Server {
-    /// Starts listening. The namespaces that every cluster has exist when this returns.
+    /// Starts serving. The namespaces that every cluster has exist when this returns.
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
-        let failed = |source| ServerError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        let identity = if config.tls { Some(tls::identity(address.ip())?) } else { None };
+        let socket = match config.listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let address = socket.as_ref().map(|(_, address)| *address);
+        let identity = match address {
+            Some(address) if config.tls => Some(tls::identity(address.ip())?),
+            _ => None,
+        };
         let (state, feed) = State::new(&config);
         let state = Arc::new(state);
         let cleanup = tokio::spawn(cleanup::run(state.clone(), feed));
@@ -90,29 +97,31 @@ impl Server {
             load::ensure_namespace(&state, namespace)?;
         }
         let acceptor = identity.as_ref().map(|identity| identity.acceptor.clone());
-        let listener = tokio::spawn(http::accept(listener, acceptor, state.clone()));
+        let listener =
+            socket.map(|(listener, _)| tokio::spawn(http::accept(listener, acceptor, state.clone())));
         let authority = identity.map(|i| Authority { pem: i.authority_pem, der: i.authority_der });
-        Ok(Self { state, address, authority, listener: Some(listener), cleanup })
+        Ok(Self { state, address, authority, listener, cleanup })
     }
 
-    /// The address it listens on.
-    pub fn address(&self) -> SocketAddr {
+    /// The address it listens on, if it does.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
     /// `http://127.0.0.1:<port>` or the same with `https`.
-    pub fn url(&self) -> String {
+    pub fn url(&self) -> Result<String, ServerError> {
+        let address = self.address.ok_or(ServerError::NoSocket("URL"))?;
         let scheme = if self.authority.is_some() { "https" } else { "http" };
-        let host = match self.address.ip() {
+        let host = match address.ip() {
             ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
             IpAddr::V6(ip) => format!("[{ip}]"),
             IpAddr::V4(ip) => ip.to_string(),
         };
-        format!("{scheme}://{host}:{}", self.address.port())
+        Ok(format!("{scheme}://{host}:{}", address.port()))
     }
 
     /// A kubeconfig in YAML with everything a client needs.
-    pub fn kubeconfig(&self) -> String {
+    pub fn kubeconfig(&self) -> Result<String, ServerError> {
         let authority = self.authority.as_ref().map_or_else(String::new, |authority| {
             let data = base64::engine::general_purpose::STANDARD.encode(&authority.pem);
             format!("    certificate-authority-data: {data}\n")
@@ -121,22 +130,26 @@ impl Server {
         let token = self.state.token.as_deref().unwrap_or("nobody-checks-this");
         // JSON strings are YAML strings, whatever is in the token.
         let user = format!("  user:\n    token: {}\n", Value::from(token));
-        let server = self.url();
-        format!(
+        let server = self.url()?;
+        Ok(format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: {CONTEXT}\n\
              clusters:\n- name: {CONTEXT}\n  cluster:\n    server: {server}\n{authority}\
              contexts:\n- name: {CONTEXT}\n  context:\n    cluster: {CONTEXT}\n    user: {CONTEXT}\n\
              users:\n- name: {CONTEXT}\n{user}"
-        )
+        ))
     }
 
-    /// A client over HTTP.
+    /// A client of this server.
     pub fn client(&self) -> Result<kube::Client, ServerError> {
         self.client_named("osc-devcluster")
     }
 
-    /// A client over HTTP with a user agent of its own, so that faults and the request log can tell it apart.
+    /// A client with a user agent of its own, so that faults and the request log can tell it apart. Over HTTP, or
+    /// directly where there is no socket.
     pub fn client_named(&self, user_agent: &str) -> Result<kube::Client, ServerError> {
+        if self.address.is_none() {
+            return local::client(&self.state, user_agent);
+        }
         let config = self.client_config(user_agent)?;
         kube::Client::try_from(config).map_err(|error| ServerError::Client(error.to_string()))
     }
@@ -144,7 +157,7 @@ impl Server {
     /// The configuration behind [`client_named`](Self::client_named), for clients with settings of their own.
     pub fn client_config(&self, user_agent: &str) -> Result<kube::Config, ServerError> {
         let bad = |error: &dyn std::fmt::Display| ServerError::Client(error.to_string());
-        let url: ::http::Uri = self.url().parse().map_err(|error| bad(&error))?;
+        let url: ::http::Uri = self.url()?.parse().map_err(|error| bad(&error))?;
         let mut config = kube::Config::new(url);
         if let Some(authority) = &self.authority {
             config.root_cert = Some(vec![authority.der.clone()]);
@@ -176,6 +189,13 @@ impl Server {
         load::load(&self.state, objects)
     }
 
+    /// Everything that is stored, each object as its storage version shows it.
+    pub fn objects(&self) -> Vec<Arc<Value>> {
+        let mut collections = self.state.store.collections();
+        collections.sort();
+        collections.iter().flat_map(|collection| self.state.store.list(collection, "").0).collect()
+    }
+
     /// Forgets the history: watches and continue tokens from before get 410.
     pub fn compact(&self) {
         self.state.store.compact();
@@ -188,6 +208,13 @@ impl Server {
             let _ = listener.await;
         }
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let failed = |source| ServerError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 impl Drop for Server {

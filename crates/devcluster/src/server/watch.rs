@@ -152,6 +152,7 @@ impl Watcher {
 
     async fn wait(&mut self) {
         tokio::select! {
+            biased;
             end = self.ends.recv() => self.end(end.unwrap_or(WatchEnd::Cut)),
             changed = self.signal.changed() => self.finished = changed.is_err(),
             () = tokio::time::sleep_until(self.deadline) => {

@@ -69,10 +69,12 @@ pub async fn run(client: Client, options: SimOptions, cancel: CancellationToken)
     let shared = world.clone();
     tasks.spawn(async move { Box::pin(shared.watch()).await });
     tokio::select! {
+        biased;
         () = cancel.cancelled() => {}
         () = world.wait_synced() => spawn_controllers(&world, &cancel, &mut tasks),
     }
     let result = tokio::select! {
+        biased;
         () = cancel.cancelled() => Ok(()),
         Some(ended) = tasks.join_next() => match ended {
             // Controllers end when cancelled, which may be noticed here first.

@@ -90,7 +90,9 @@ impl<T: Clone + Ord + Hash + std::fmt::Debug> Queue<T> {
                     }
                 }
             }
+            // In this order, so that a simulation repeats exactly.
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => return,
                 Some((key, result)) = workers.next() => self.finish(key, result),
                 () = self.changed.notified() => {}

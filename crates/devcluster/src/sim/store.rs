@@ -3,7 +3,7 @@
 //! Own writes enter at once, so that a controller never decides twice on the state before its last write. Versions
 //! keep the two sources in order: what is older than what we know is dropped.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -82,7 +82,7 @@ pub struct Store<K> {
 }
 
 struct Items<K> {
-    objects: HashMap<Key, Entry<K>>,
+    objects: BTreeMap<Key, Entry<K>>,
     index: HashMap<String, BTreeSet<Key>>,
     counter: u64,
 }
@@ -98,7 +98,7 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
     /// An empty store whose objects are found under the words that `indexer` gives.
     pub fn new(indexer: fn(&K) -> Vec<String>) -> Self {
         Self {
-            items: RwLock::new(Items { objects: HashMap::new(), index: HashMap::new(), counter: 0 }),
+            items: RwLock::new(Items { objects: BTreeMap::new(), index: HashMap::new(), counter: 0 }),
             indexer,
             handlers: RwLock::new(Vec::new()),
             turn: Mutex::new(()),
@@ -126,7 +126,7 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
         self.read().objects.get(key).map(|entry| entry.object.clone())
     }
 
-    /// All objects, in no order.
+    /// All objects, by key.
     pub fn all(&self) -> Vec<Arc<K>> {
         self.read().objects.values().map(|entry| entry.object.clone()).collect()
     }

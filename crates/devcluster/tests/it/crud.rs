@@ -100,9 +100,9 @@ async fn a_dry_run_says_what_would_be_and_stores_nothing() {
 async fn tls_and_token_let_the_right_client_in() {
     let config = ServerConfig { tls: true, token: Some("s3same".into()), ..ServerConfig::default() };
     let server = Server::start(config).await.unwrap();
-    assert!(server.url().starts_with("https://"));
+    assert!(server.url().unwrap().starts_with("https://"));
     assert!(Api::of(&server).get("/api/v1/namespaces/default").await.is_ok());
-    let kubeconfig = kube::config::Kubeconfig::from_yaml(&server.kubeconfig()).unwrap();
+    let kubeconfig = kube::config::Kubeconfig::from_yaml(&server.kubeconfig().unwrap()).unwrap();
     assert_eq!(kubeconfig.current_context.as_deref(), Some("osc-devcluster"));
     let mut config =
         kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();

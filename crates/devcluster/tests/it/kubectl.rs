@@ -33,7 +33,7 @@ impl Kubectl {
             return None;
         }
         let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join("kubeconfig"), server.kubeconfig()).unwrap();
+        std::fs::write(home.path().join("kubeconfig"), server.kubeconfig().unwrap()).unwrap();
         Some(Self { home })
     }
 

@@ -9,6 +9,7 @@ mod deletion;
 mod faults;
 mod kubectl;
 mod lists;
+mod local;
 mod metadata;
 mod patches;
 mod pods;

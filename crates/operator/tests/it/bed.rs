@@ -69,7 +69,7 @@ impl Bed {
         // Logs of a failing test: RUST_LOG=osc_operator=debug cargo test ... -- --nocapture
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
-        let config = ClusterConfig { topology, speed: SPEED, ..ClusterConfig::default() };
+        let config = ClusterConfig { contents: topology.into(), speed: SPEED, ..ClusterConfig::default() };
         let cluster = Cluster::start(config).await.unwrap();
         let client = cluster.server().client_named("test").unwrap();
         Self { cluster, client, operators: Vec::new() }

@@ -46,7 +46,7 @@ const EXAMPLE: &str = include_str!("../../../../docs/examples/example-kataconfig
 #[tokio::test]
 async fn a_person_with_kubectl_installs_looks_changes_and_removes() {
     let bed = Bed::start(workers(2)).await;
-    let kubectl = Kubectl::new(&bed.cluster.server().kubeconfig());
+    let kubectl = Kubectl::new(&bed.cluster.server().kubeconfig().unwrap());
     let applied = kubectl.run("apply -f -", EXAMPLE).await;
     assert_eq!(applied, "kataconfig.kataconfiguration.openshift.io/example-kataconfig created\n");
     bed.installed("example-kataconfig").await;

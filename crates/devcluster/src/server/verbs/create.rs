@@ -9,7 +9,7 @@ use crate::server::body::Body;
 use crate::server::call::{Call, Content, DEFINITIONS, Reply, State};
 use crate::server::decode::{self, Origin};
 use crate::server::metadata::{self, text};
-use crate::server::names::random_suffix;
+use crate::server::names::{random_suffix, random_uid};
 use crate::server::registry::Resource;
 use crate::server::route::Verb;
 use crate::server::status::ApiError;
@@ -95,7 +95,7 @@ fn stamp(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     {
         map.remove(field);
     }
-    map.insert("uid".into(), json!(uuid::Uuid::new_v4().to_string()));
+    map.insert("uid".into(), json!(random_uid()));
     map.insert("creationTimestamp".into(), json!(call.state.now()));
     if resource.generation {
         map.insert("generation".into(), json!(1));

@@ -79,7 +79,7 @@ pub struct Fleet(Mutex<Members>);
 #[derive(Default)]
 struct Members {
     pools: Vec<PoolSelector>,
-    nodes: HashMap<String, (Arc<NodeView>, Membership)>,
+    nodes: BTreeMap<String, (Arc<NodeView>, Membership)>,
     of_pool: HashMap<String, BTreeSet<String>>,
 }
 

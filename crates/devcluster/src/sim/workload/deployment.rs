@@ -151,9 +151,7 @@ async fn sync(world: Arc<World>, key: Key, uid: String) -> Next {
 
 /// Five characters that no other pod has.
 fn hex_suffix() -> String {
-    let mut text = uuid::Uuid::new_v4().simple().to_string();
-    text.truncate(5);
-    text
+    format!("{:05x}", fastrand::u32(..1 << 20))
 }
 
 async fn write_status(

@@ -1,0 +1,54 @@
+//! The operator and a whole cluster in one thread, in simulated time.
+//!
+//! Nothing waits: when every task sleeps, the clock jumps to the next one that wants to wake up, so that a rollout of
+//! an hour takes some milliseconds. And nothing is left to chance: one seed, one sequence of events.
+
+mod lasting;
+mod rig;
+pub mod scenario;
+
+use std::collections::BTreeMap;
+
+pub use lasting::{differences, lasting};
+pub use rig::{OPERATOR, Rig, Stuck};
+
+use scenario::Scenario;
+use serde_json::Value;
+
+/// Runs `work` in a runtime of its own, in simulated time. `seed` decides everything that is random.
+pub fn simulate<F: Future>(seed: u64, work: F) -> F::Output {
+    fastrand::seed(seed);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(work)
+}
+
+/// What is left of a run when everything has come to rest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct End {
+    /// Everything that lasts.
+    pub objects: BTreeMap<String, Value>,
+    /// How often each node rebooted.
+    pub reboots: BTreeMap<String, u32>,
+}
+
+/// Plays a scenario to its end while nothing goes wrong but what `trouble` makes of it.
+pub fn play<T, F>(scenario: &Scenario, seed: u64, trouble: T) -> (Result<End, Stuck>, Rig)
+where
+    T: FnOnce(Rig) -> F,
+    F: Future<Output = ()>,
+{
+    simulate(seed, async {
+        let rig = Rig::start(scenario.contents(), seed).await;
+        let result = tokio::select! {
+            biased;
+            never = async { trouble(rig.clone()).await; std::future::pending().await } => never,
+            result = async {
+                scenario.play(&rig).await?;
+                rig.rest().await?;
+                Ok(rig.end())
+            } => result,
+        };
+        (result, rig)
+    })
+}

@@ -1,0 +1,306 @@
+//! A cluster, operators that can be killed, and a user.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::Client;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use osc_api::{KataConfig, KataConfigStatus, names};
+use osc_devcluster::sim::annotations;
+use osc_devcluster::{Clock, Cluster, ClusterConfig, Contents};
+use osc_operator::metrics::Metrics;
+use osc_operator::options::BindAddress;
+use osc_operator::{Error, Options};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::{End, lasting};
+
+/// User agent of every operator.
+pub const OPERATOR: &str = "osc-operator";
+
+/// The KataConfig of every scenario.
+pub const NAME: &str = "example-kataconfig";
+
+/// How long anything may take, in simulated time.
+const PATIENCE: Duration = Duration::from_hours(72);
+
+/// So long without a write is rest: whatever is tried again is tried again sooner.
+const QUIET: Duration = Duration::from_mins(30);
+
+/// What a user waited for did not come.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("waited in vain: {what}; the status is {status}")]
+pub struct Stuck {
+    /// What was waited for.
+    pub what: String,
+    /// The status of the KataConfig.
+    pub status: String,
+}
+
+/// Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Rig {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cluster: Cluster,
+    client: Client,
+    clock: Arc<OperatorClock>,
+    operators: Mutex<BTreeMap<String, JoinHandle<Result<(), Error>>>>,
+}
+
+/// The operator's clock: the cluster's, and wrong by as much as somebody sets it wrong.
+struct OperatorClock {
+    clock: Clock,
+    wrong_by_seconds: AtomicI64,
+}
+
+impl osc_operator::Clock for OperatorClock {
+    fn now(&self) -> Timestamp {
+        let wrong = SignedDuration::from_secs(self.wrong_by_seconds.load(Ordering::Relaxed));
+        self.clock.now().saturating_add(wrong).unwrap_or(Timestamp::MAX)
+    }
+
+    fn real_duration(&self, duration: SignedDuration) -> Duration {
+        duration.try_into().unwrap_or_default()
+    }
+}
+
+impl Rig {
+    /// A cluster with the definition of KataConfig and one operator.
+    pub async fn start(contents: Contents, seed: u64) -> Self {
+        let origin = "2026-01-01T00:00:00Z".parse().unwrap();
+        let config =
+            ClusterConfig { contents, listen: None, origin: Some(origin), seed, ..ClusterConfig::default() };
+        let cluster = Cluster::start(config).await.unwrap();
+        let definitions = osc_api::crds().into_iter().map(|crd| serde_json::to_value(crd).unwrap());
+        cluster.server().load(definitions.collect()).unwrap();
+        let client = cluster.server().client_named("user").unwrap();
+        let clock = Arc::new(OperatorClock { clock: cluster.clock(), wrong_by_seconds: AtomicI64::new(0) });
+        let rig = Self { inner: Arc::new(Inner { cluster, client, clock, operators: Mutex::default() }) };
+        rig.start_operator("first", false);
+        rig
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &Cluster {
+        &self.inner.cluster
+    }
+
+    /// Starts an operator of that identity.
+    pub fn start_operator(&self, identity: &str, leader_elect: bool) {
+        let options = Options {
+            metrics_bind_address: BindAddress(None),
+            monitor_image: Some("quay.io/test/monitor@sha256:0".to_owned()),
+            identity: identity.to_owned(),
+            leader_elect,
+            ..Options::default()
+        };
+        let client = self.cluster().server().client_named(&format!("{OPERATOR} {identity}")).unwrap();
+        let operator = osc_operator::run(
+            client,
+            options,
+            self.inner.clock.clone(),
+            Metrics::default(),
+            tokio_util::sync::CancellationToken::new(),
+        );
+        self.inner.operators.lock().unwrap().insert(identity.to_owned(), tokio::spawn(operator));
+    }
+
+    /// Kills an operator: whatever it was about to do does not happen.
+    pub async fn kill_operator(&self, identity: &str) {
+        let task = self.inner.operators.lock().unwrap().remove(identity);
+        if let Some(task) = task {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    /// Sets the operators' clock wrong.
+    pub fn set_clock_wrong(&self, seconds: i64) {
+        self.inner.clock.wrong_by_seconds.store(seconds, Ordering::Relaxed);
+    }
+
+    fn kata_configs(&self) -> Api<KataConfig> {
+        Api::all(self.inner.client.clone())
+    }
+
+    /// Creates the KataConfig.
+    pub async fn create(&self, spec: Value) {
+        let resource = ApiResource::erase::<KataConfig>(&());
+        let object = DynamicObject::new(NAME, &resource).data(json!({"spec": spec}));
+        let api: Api<DynamicObject> = Api::all_with(self.inner.client.clone(), &resource);
+        api.create(&PostParams::default(), &object).await.unwrap();
+    }
+
+    /// Changes the KataConfig's spec.
+    pub async fn change(&self, spec: Value) {
+        self.merge::<KataConfig>(NAME, json!({"spec": spec})).await;
+    }
+
+    /// Deletes the KataConfig.
+    pub async fn delete(&self) {
+        self.kata_configs().delete(NAME, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// Merge-patches a cluster-scoped object.
+    pub async fn merge<K>(&self, name: &str, patch: Value)
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::all(self.inner.client.clone());
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// Annotates a node; nothing as value removes the annotation.
+    pub async fn annotate_node(&self, node: &str, key: &str, value: Option<&str>) {
+        self.merge::<Node>(node, json!({"metadata": {"annotations": {key: value}}})).await;
+    }
+
+    /// Creates a pod that uses a runtime class and runs until it is deleted.
+    pub async fn create_pod(&self, name: &str, runtime_class: &str) {
+        let pod = json!({
+            "metadata": {"name": name, "annotations": {annotations::SCRIPT: "run"}},
+            "spec": {"runtimeClassName": runtime_class, "containers": [{"name": "c", "image": "i"}]},
+        });
+        let pods: Api<Pod> = Api::namespaced(self.inner.client.clone(), "default");
+        pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    }
+
+    /// Deletes that pod.
+    pub async fn delete_pod(&self, name: &str) {
+        let pods: Api<Pod> = Api::namespaced(self.inner.client.clone(), "default");
+        pods.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// The status of the KataConfig; nothing when there is no KataConfig.
+    pub fn status(&self) -> Option<KataConfigStatus> {
+        // Looked up in the store: a question through the API every few seconds would be most of the traffic.
+        let objects = self.cluster().server().objects();
+        let found = objects.iter().find(|object| object["kind"] == "KataConfig" && object["metadata"]["name"] == NAME)?;
+        Some(serde_json::from_value(found["status"].clone()).unwrap_or_default())
+    }
+
+    /// Waits until the KataConfig is as wished.
+    pub async fn until(
+        &self,
+        what: &str,
+        wished: impl Fn(Option<&KataConfigStatus>) -> bool,
+    ) -> Result<(), Stuck> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let status = self.status();
+            if wished(status.as_ref()) {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                let status = serde_json::to_string(&status).unwrap();
+                return Err(Stuck { what: what.to_owned(), status });
+            }
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+    }
+
+    /// Waits until a condition is as wished and has been so for some minutes: what came before is told no more.
+    pub async fn until_condition(&self, type_: &str, status: &str, reason: &str) -> Result<(), Stuck> {
+        let wished = |found: Option<&KataConfigStatus>| {
+            let condition = found.and_then(|found| found.condition(type_));
+            condition.is_some_and(|c| c.status == status && c.reason == reason)
+        };
+        loop {
+            self.until(&format!("{type_}={status} {reason}"), wished).await?;
+            tokio::time::sleep(Duration::from_mins(10)).await;
+            if wished(self.status().as_ref()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until these nodes and no others have Kata.
+    pub async fn until_installed(&self, nodes: &[&str]) -> Result<(), Stuck> {
+        self.until(&format!("installed on {nodes:?}"), |status| {
+            status.is_some_and(|status| {
+                let ready = status.condition("Ready").is_some_and(|ready| ready.status == "True");
+                let others = &status.kata_nodes;
+                ready
+                    && others.installed == nodes
+                    && others.uninstalling.is_empty()
+                    && others.waiting_to_uninstall.is_empty()
+            })
+        })
+        .await
+    }
+
+    /// Waits until there is no KataConfig.
+    pub async fn until_gone(&self) -> Result<(), Stuck> {
+        self.until("gone", |status| status.is_none()).await
+    }
+
+    /// Waits until nobody has written anything for a long time.
+    pub async fn rest(&self) -> Result<(), Stuck> {
+        let log = self.cluster().server().requests();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let before = log.writes();
+            tokio::time::sleep(QUIET).await;
+            if log.writes() == before {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                let status = serde_json::to_string(&self.status()).unwrap();
+                return Err(Stuck { what: "nobody writes any more".to_owned(), status });
+            }
+        }
+    }
+
+    /// How things are now.
+    pub fn end(&self) -> End {
+        let objects = self.cluster().server().objects();
+        let reboots = objects.iter().filter(|object| object["kind"] == "Node").map(|node| {
+            let count = node["metadata"]["annotations"][annotations::REBOOTS].as_str().unwrap_or("0");
+            (
+                node["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+                count.parse().unwrap_or_default(),
+            )
+        });
+        End { reboots: reboots.collect(), objects: lasting(&objects) }
+    }
+
+    /// What must hold at every moment: while anything of ours is there, the KataConfig is there and held by its
+    /// finalizer.
+    pub fn violations(&self) -> Vec<String> {
+        let objects = self.cluster().server().objects();
+        let held = objects.iter().any(|object| {
+            let finalizers = object["metadata"]["finalizers"].as_array();
+            object["kind"] == "KataConfig"
+                && finalizers.is_some_and(|all| all.iter().any(|one| one == names::KATACONFIG_FINALIZER))
+        });
+        let ours = objects.iter().filter(|object| is_ours(object));
+        let lost = |object: &Arc<Value>| {
+            format!(
+                "{} {} is there and no finalizer holds the KataConfig",
+                object["kind"], object["metadata"]["name"]
+            )
+        };
+        if held { Vec::new() } else { ours.map(lost).collect() }
+    }
+}
+
+fn is_ours(object: &Value) -> bool {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    match object["kind"].as_str().unwrap_or_default() {
+        "MachineConfig" => name == names::EXTENSION_MACHINE_CONFIG,
+        "MachineConfigPool" => name == names::KATA_POOL,
+        "ContainerRuntimeConfig" => name == names::CONTAINER_RUNTIME_CONFIG,
+        "RuntimeClass" => name == names::KATA_RUNTIME_CLASS,
+        "DaemonSet" => name == names::MONITOR,
+        "Node" => object["metadata"]["labels"].get(names::KATA_NODE_ROLE).is_some(),
+        _ => false,
+    }
+}
