@@ -141,6 +141,13 @@ impl ApiError {
         Self::new(400, "BadRequest", message)
     }
 
+    /// 500 for what went wrong behind the server.
+    pub fn internal(why: &str) -> Self {
+        let mut error = Self::new(500, "InternalError", format!("Internal error occurred: {why}"));
+        error.details = json!({ "causes": [{ "message": why }] });
+        error
+    }
+
     /// 401.
     pub fn unauthorized() -> Self {
         Self::new(401, "Unauthorized", "Unauthorized")
