@@ -19,6 +19,7 @@ const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{
 pub struct ControlPlane {
     directory: tempfile::TempDir,
     port: u16,
+    etcd_port: u16,
     processes: Vec<Child>,
 }
 
@@ -52,8 +53,8 @@ impl ControlPlane {
     pub async fn start() -> Self {
         let assets = assets();
         let directory = tempfile::tempdir().unwrap();
-        let mut plane = Self { directory, port: free_port(), processes: Vec::new() };
         let (client_port, peer_port) = (free_port(), free_port());
+        let mut plane = Self { directory, port: free_port(), etcd_port: client_port, processes: Vec::new() };
         plane.write("audit-policy.yaml", AUDIT_POLICY);
         plane.write("tokens.csv", &format!("{ADMIN_TOKEN},admin,admin,system:masters\n"));
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
@@ -88,7 +89,7 @@ impl ControlPlane {
         plane.spawn(&assets, "etcd", &etcd);
         plane.spawn(&assets, "kube-apiserver", &apiserver);
         plane.wait_until_ready().await;
-        let kubeconfig = plane.write("admin.kubeconfig", &plane.kubeconfig(ADMIN_TOKEN));
+        let kubeconfig = plane.write("admin.kubeconfig", &plane.admin_kubeconfig());
         let manager = [
             format!("--kubeconfig={}", kubeconfig.display()),
             "--controllers=garbagecollector,namespace".to_owned(),
@@ -145,6 +146,22 @@ impl ControlPlane {
              contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n",
             self.port
         )
+    }
+
+    /// A kubeconfig of somebody who may do everything.
+    pub fn admin_kubeconfig(&self) -> String {
+        self.kubeconfig(ADMIN_TOKEN)
+    }
+
+    /// Makes etcd forget the history of all objects: what was read before cannot be continued.
+    pub async fn compact(&self) {
+        let etcd =
+            Client::try_from(Config::new(format!("http://127.0.0.1:{}", self.etcd_port).parse().unwrap())).unwrap();
+        let post = |path: &str, body: &Value| http::Request::post(path).body(body.to_string().into_bytes()).unwrap();
+        let key = json!({ "key": "AA==" });
+        let answer: Value = etcd.request(post("/v3/kv/range", &key)).await.unwrap();
+        let revision = json!({ "revision": answer["header"]["revision"], "physical": true });
+        etcd.request_text(post("/v3/kv/compaction", &revision)).await.unwrap();
     }
 
     fn client(&self, token: &str, user_agent: &str) -> Client {

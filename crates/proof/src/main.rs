@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use osc_proof::crash;
+use osc_proof::{conformance, crash};
 
 /// Runs one proof.
 #[derive(Parser)]
@@ -15,6 +15,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Proof {
+    /// Sends the same requests to the embedded server and to a real kube-apiserver, and shows what differs.
+    Conformance(conformance::Arguments),
     /// Kills the operator after every single write of every scenario.
     Crash(crash::Arguments),
 }
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match Arguments::parse().proof {
+        Proof::Conformance(arguments) => conformance::run(&arguments),
         Proof::Crash(arguments) => crash::run(&arguments),
     };
     match result {

@@ -14,9 +14,7 @@
 
 pub mod case;
 pub mod exemptions;
-mod kubectl;
 pub mod normalise;
-mod python;
 pub mod report;
 pub mod sides;
 mod stream;
@@ -36,8 +34,25 @@ use trial::Trial;
 /// How many cases run at the same time. More gain nothing on two cores and make a server slow to answer.
 const AT_ONCE: usize = 8;
 
+/// Arguments of `cargo xtask conformance`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Only the cases whose `subject: name` contains this text.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+}
+
+/// Runs the suite and prints its report. False if there is a difference.
+pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let report = runtime.block_on(examine(arguments.filter.as_deref()));
+    print!("{report}");
+    anyhow::ensure!(report.cases() > 0, "no case matches; `cargo xtask conformance` without --filter names the subjects");
+    Ok(report.differences() == 0)
+}
+
 /// Runs the suite, or the cases whose `subject: name` contains `filter`, on servers of its own.
-pub async fn run(filter: Option<&str>) -> Report {
+pub async fn examine(filter: Option<&str>) -> Report {
     let sides = Sides::start().await;
     let mut subjects = Vec::new();
     for subject in subjects::all() {

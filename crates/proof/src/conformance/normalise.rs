@@ -70,7 +70,7 @@ fn collect(seen: &Value, names: &mut Vec<(String, String)>, versions: &mut BTree
                     let number = names.iter().filter(|(_, name)| name.starts_with("uid-")).count() + 1;
                     names.push((uid.to_owned(), format!("uid-{number}")));
                 }
-                let version = metadata["resourceVersion"].as_str().and_then(|text| text.parse().ok());
+                let version = metadata["resourceVersion"].as_str().and_then(|text| text.parse::<u64>().ok());
                 versions.extend(version.filter(|_| !is_list(object)));
             }
             object.values().for_each(|value| collect(value, names, versions));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use kube::Client;
 use osc_devcluster::server::{Server, ServerConfig, VersionInfo};
 
-use super::webhook_server::WebhookServer;
 use crate::control_plane::ControlPlane;
 
 /// The user agent of every request, and with that the field manager of every write that names none.
@@ -19,8 +18,6 @@ pub struct Side {
     pub client: Client,
     /// The same for programs.
     pub kubeconfig: String,
-    /// What its webhooks answer.
-    pub webhooks: WebhookServer,
     backend: Backend,
 }
 
@@ -68,8 +65,7 @@ async fn embedded() -> Side {
     Side {
         name: "embedded",
         client: server.client_named(AGENT).unwrap(),
-        kubeconfig: server.kubeconfig(),
-        webhooks: WebhookServer::start().await,
+        kubeconfig: server.kubeconfig().unwrap(),
         backend: Backend::Embedded(server),
     }
 }
@@ -80,7 +76,6 @@ async fn real() -> Side {
         name: "real",
         client: plane.admin(AGENT),
         kubeconfig: plane.admin_kubeconfig(),
-        webhooks: WebhookServer::start().await,
         backend: Backend::Real(plane),
     }
 }
