@@ -3,6 +3,7 @@
 mod creation;
 mod objects;
 mod updates;
+mod webhooks;
 
 use super::case::Subject;
 
@@ -11,5 +12,6 @@ pub fn all() -> Vec<Subject> {
     vec![
         Subject::new("creation", creation::cases()),
         Subject::new("updates", updates::cases()),
+        Subject::new("webhooks", webhooks::cases()),
     ]
 }
