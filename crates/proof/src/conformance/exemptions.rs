@@ -12,6 +12,11 @@ pub const FIELDS: &[(&str, &str)] = &[
         "since 1.22 an entry names the subresource it was written through, and writes through it have an entry of their \
          own; entries are compared after merging those that 1.20 does not tell apart",
     ),
+    (
+        "fields below f:fieldRef, f:nodeSelector and f:selector",
+        "since 1.21 to 1.23 these are owned as one value",
+    ),
+    ("creationTimestamp: null", "since 1.34 no longer printed, neither in pod templates nor in bookmarks"),
     ("labels[kubernetes.io/metadata.name]", "since 1.21 every namespace carries its name as a label"),
 ];
 
@@ -19,6 +24,14 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Drops what only newer servers write.
 pub fn drop_fields(object: &mut Map<String, Value>) {
+    if object.get("creationTimestamp").is_some_and(Value::is_null) {
+        object.remove("creationTimestamp");
+    }
+    for field in ONE_VALUE {
+        if let Some(owned) = object.get_mut(field) {
+            *owned = json!({});
+        }
+    }
     for field in ["labels", "f:labels"] {
         let Some(labels) = object.get_mut(field).and_then(Value::as_object_mut) else { continue };
         labels.remove(NAME_LABEL);
@@ -27,6 +40,9 @@ pub fn drop_fields(object: &mut Map<String, Value>) {
         }
     }
 }
+
+/// What newer servers own as one value.
+const ONE_VALUE: [&str; 3] = ["f:fieldRef", "f:nodeSelector", "f:selector"];
 
 /// Merges the entries of field ownership that differ in the subresource only.
 pub fn merge_managers(entries: &[Value]) -> Vec<Value> {

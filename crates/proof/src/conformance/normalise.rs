@@ -7,6 +7,7 @@
 //! | resource versions of lists, tables and bookmarks | `version`: they also count what others write |
 //! | timestamps | `time`, or `time.us` with microseconds |
 //! | continue tokens | `token` |
+//! | causes that a refusal names twice | named once |
 //! | messages of refusals whose wording clients do not rely on | left out |
 //!
 //! And what [`exemptions::FIELDS`](super::exemptions::FIELDS) lists.
@@ -161,5 +162,9 @@ fn forget_wording(object: &mut Map<String, Value>) {
         if !relied_on && let Some(cause) = cause.as_object_mut() {
             cause.remove("message");
         }
+    }
+    if let Some(causes) = object.get_mut("details").and_then(|details| details["causes"].as_array_mut()) {
+        let mut seen: Vec<Value> = Vec::new();
+        causes.retain(|cause| !seen.contains(cause) && { seen.push(cause.clone()); true });
     }
 }

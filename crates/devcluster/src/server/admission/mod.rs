@@ -295,6 +295,12 @@ impl<'a> Admission<'a> {
             "object": shown(object), "oldObject": shown(self.old),
             "dryRun": self.dry_run, "options": self.options,
         });
+        // By then the real server has taken the old object's ownership out to compute the new one's.
+        if self.operation == Operation::Update
+            && let Some(metadata) = request["oldObject"]["metadata"].as_object_mut()
+        {
+            metadata.remove("managedFields");
+        }
         let name = match info.name.as_str() {
             "" => object.map_or("", |object| metadata::text(object, "name")),
             name => name,
