@@ -8,8 +8,8 @@ use osc_devcluster::server::{Server, ServerConfig, ServicePort};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Api, CLASSES, CONFIG_MAPS, DEFINITIONS, PODS, WIDGETS, config_map, definition, pod, runtime_class, server,
-    widget,
+    Api, CLASSES, CONFIG_MAPS, DEFINITIONS, PODS, WIDGETS, config_map, definition, pod, runtime_class,
+    server, widget,
 };
 use crate::webhook_server::{Answer, WebhookServer, allow, deny, other_authority, patch};
 
@@ -57,10 +57,7 @@ async fn a_webhook_sees_the_request_and_may_refuse_it() {
     bad["data"] = json!({});
     let refused = api.post(CONFIG_MAPS, bad).await.unwrap_err();
     assert_eq!((refused.code, refused.reason.as_str()), (403, "Forbidden"));
-    assert_eq!(
-        refused.message,
-        "admission webhook \"judge.example.com\" denied the request: a has to be 1"
-    );
+    assert_eq!(refused.message, "admission webhook \"judge.example.com\" denied the request: a has to be 1");
     assert_eq!(api.get(&format!("{CONFIG_MAPS}/bad")).await.unwrap_err().code, 404);
     let seen = &hooks.seen("judge")[0];
     assert_eq!(seen["kind"], json!({ "group": "", "version": "v1", "kind": "ConfigMap" }));
@@ -125,15 +122,18 @@ async fn a_call_that_fails_refuses_or_is_passed_over() {
         ("missing", hooks.client("missing"), "the server could not find the requested resource"),
         ("garbage", hooks.client("garbage"), "couldn't get version/kind; json parse error"),
         ("other-uid", hooks.client("other-uid"), "got \"x\""),
-        ("service", service, "Post \"https://nobody.default.svc:443/?timeout=1s\": service \"nobody\" not found"),
+        (
+            "service",
+            service,
+            "Post \"https://nobody.default.svc:443/?timeout=1s\": service \"nobody\" not found",
+        ),
     ] {
         let hook = with(webhook(&hooks, path, &["configmaps"]), "clientConfig", client);
         let hook = with(hook, "timeoutSeconds", json!(1));
         validating(&api, hook.clone()).await;
         let refused = api.post(CONFIG_MAPS, config_map(path)).await.unwrap_err();
         assert_eq!((refused.code, refused.reason.as_str()), (500, "InternalError"), "{path}");
-        let start =
-            format!("Internal error occurred: failed calling webhook \"{path}.example.com\": ");
+        let start = format!("Internal error occurred: failed calling webhook \"{path}.example.com\": ");
         assert!(refused.message.starts_with(&start), "{}", refused.message);
         assert!(refused.message.contains(why), "{}", refused.message);
         api.delete(&format!("{GROUP}/validatingwebhookconfigurations/hooks")).await.unwrap();

@@ -41,12 +41,8 @@ impl Target {
         let mut url = if service.is_object() { service_url(service)? } else { plain_url(config)? };
         // What the real server tells a webhook about the time it has.
         url.query_pairs_mut().append_pair("timeout", &format!("{seconds}s"));
-        let address = match service.is_object() {
-            true => Some(
-                address(state, service).map_err(|why| format!("failed to call webhook: Post \"{url}\": {why}"))?,
-            ),
-            false => None,
-        };
+        let address = service.is_object().then(|| address(state, service)).transpose();
+        let address = address.map_err(|why| format!("failed to call webhook: Post \"{url}\": {why}"))?;
         let authority = authority(&config["caBundle"])?;
         Ok(Self { url, address, authority, timeout: Duration::from_secs(seconds) })
     }
@@ -72,9 +68,7 @@ impl Target {
             answer.unwrap_or_else(|_| Err("context deadline exceeded".to_owned())).map_err(failed)?;
         match code {
             200..=206 => Ok(body),
-            404 => {
-                Err("failed to call webhook: the server could not find the requested resource".to_owned())
-            }
+            404 => Err("failed to call webhook: the server could not find the requested resource".to_owned()),
             _ => {
                 let text = String::from_utf8_lossy(&body);
                 let text = text.trim();
@@ -124,8 +118,9 @@ impl Target {
 
     fn tls(&self) -> Result<ClientConfig, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder =
-            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(plain)?;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(plain)?;
         Ok(builder.with_root_certificates(self.authority.clone()).with_no_client_auth())
     }
 }

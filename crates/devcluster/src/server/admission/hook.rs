@@ -106,7 +106,9 @@ pub fn configured(state: &State, phase: Phase) -> Vec<Webhook> {
         .flat_map(|configuration| configuration["webhooks"].as_array().into_iter().flatten())
         .filter_map(|webhook| {
             Webhook::deserialize(webhook)
-                .inspect_err(|error| tracing::warn!(%error, %webhook, "a webhook is left out: it cannot be read"))
+                .inspect_err(
+                    |error| tracing::warn!(%error, %webhook, "a webhook is left out: it cannot be read"),
+                )
                 .ok()
         })
         .collect()

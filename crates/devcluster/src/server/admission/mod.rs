@@ -63,7 +63,14 @@ impl<'a> Admission<'a> {
     /// Of an object that is to be made.
     pub fn create(call: &'a Call) -> Self {
         let options = options(call, "CreateOptions");
-        Self { call, operation: Operation::Create, kind: None, old: None, options, dry_run: call.info.dry_run }
+        Self {
+            call,
+            operation: Operation::Create,
+            kind: None,
+            old: None,
+            options,
+            dry_run: call.info.dry_run,
+        }
     }
 
     /// Of an object that is to be changed.
@@ -186,7 +193,9 @@ impl<'a> Admission<'a> {
         }
         let own = &self.call.resource;
         let alike = self.call.registry.all().filter(|other| {
-            other.collection == own.collection && !Arc::ptr_eq(other, own) && hook.match_policy == "Equivalent"
+            other.collection == own.collection
+                && !Arc::ptr_eq(other, own)
+                && hook.match_policy == "Equivalent"
         });
         let found = [own].into_iter().chain(alike).find(|resource| hook.covers(self.subject(resource)));
         match found {
@@ -284,9 +293,7 @@ impl<'a> Admission<'a> {
                 json!({ "group": resource.group, "version": resource.version, "kind": resource.kind })
             }
         };
-        let plural = |resource: &Resource| {
-            json!({ "group": resource.group, "version": resource.version, "resource": resource.plural })
-        };
+        let plural = |resource: &Resource| json!({ "group": resource.group, "version": resource.version, "resource": resource.plural });
         let shown = |object: Option<&Value>| object.map_or(Value::Null, |o| self.converted(own, resource, o));
         let mut request = json!({
             "uid": uid, "kind": kind(resource), "resource": plural(resource),

@@ -36,10 +36,7 @@ fn one(path: &str, webhook: &Value) -> Vec<Cause> {
         causes.extend(one_of(&format!("{path}.{field}"), &webhook[field], supported));
     }
     if webhook["sideEffects"].is_null() {
-        causes.push(Cause::required(
-            format!("{path}.sideEffects"),
-            "must specify one of None, NoneOnDryRun",
-        ));
+        causes.push(Cause::required(format!("{path}.sideEffects"), "must specify one of None, NoneOnDryRun"));
     }
     causes.extend(one_of(&format!("{path}.sideEffects"), &webhook["sideEffects"], &["None", "NoneOnDryRun"]));
     if webhook["timeoutSeconds"].as_i64().is_some_and(|seconds| !(1..=30).contains(&seconds)) {
@@ -174,7 +171,11 @@ mod tests {
             ("clientConfig", json!({}), "webhooks[0].clientConfig"),
             ("clientConfig", json!({ "url": "http://localhost/" }), "webhooks[0].clientConfig.url"),
             ("clientConfig", json!({ "url": "https://localhost/?x=y" }), "webhooks[0].clientConfig.url"),
-            ("matchConditions", json!([{ "name": "x", "expression": "true" }]), "webhooks[0].matchConditions"),
+            (
+                "matchConditions",
+                json!([{ "name": "x", "expression": "true" }]),
+                "webhooks[0].matchConditions",
+            ),
             ("failurePolicy", json!("Maybe"), "webhooks[0].failurePolicy"),
         ] {
             let found = with(field, value.clone());

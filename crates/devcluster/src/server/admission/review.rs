@@ -140,7 +140,8 @@ mod tests {
         ] {
             assert_eq!(read(phase, &response), Err(why.to_owned()));
         }
-        let old = br#"{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","response":{"uid":"u"}}"#;
+        let old =
+            br#"{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","response":{"uid":"u"}}"#;
         assert_eq!(
             answer("a.b.c", Phase::Mutating, "u", old).unwrap_err(),
             "expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got admission.k8s.io/v1beta1, Kind=AdmissionReview"

@@ -34,10 +34,15 @@ async fn a_change_is_stored_and_belongs_to_nobody(t: Trial) {
     let hooks = Hooks::start(&t).await;
     hooks.server.on("change", |_| add("/data/by", json!("webhook")));
     hooks.mutating("m", &[hooks.webhook("change", &["configmaps"])]).await;
-    t.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201).has("/data/by", json!("webhook"));
+    t.post("configmaps", config_map("a", json!({ "k": "1" })))
+        .await
+        .is(201)
+        .has("/data/by", json!("webhook"));
     t.apply("configmaps/b", "one", config_map("b", json!({ "k": "1" }))).await.is(201);
     t.apply("configmaps/b", "one", config_map("b", json!({ "k": "2" }))).await.is(200);
-    t.merge("configmaps/a", json!({ "data": { "k": "2", "by": null } })).await.has("/data/by", json!("webhook"));
+    t.merge("configmaps/a", json!({ "data": { "k": "2", "by": null } }))
+        .await
+        .has("/data/by", json!("webhook"));
 }
 
 async fn who_validates_sees_the_change(t: Trial) {
@@ -115,14 +120,14 @@ async fn a_change_of_the_name_of_an_existing_object_is_refused(t: Trial) {
 
 async fn who_wants_to_is_asked_again_after_a_change(t: Trial) {
     let hooks = Hooks::start(&t).await;
-    let hook = |path, policy: &str| {
-        with(hooks.webhook(path, &["configmaps"]), "reinvocationPolicy", json!(policy))
-    };
+    let hook =
+        |path, policy: &str| with(hooks.webhook(path, &["configmaps"]), "reinvocationPolicy", json!(policy));
     trail(&hooks, "one", false);
     trail(&hooks, "two", true);
     hooks.allow("three");
     hooks.allow("four");
-    let all = [hook("three", "IfNeeded"), hook("one", "IfNeeded"), hook("two", "Never"), hook("four", "IfNeeded")];
+    let all =
+        [hook("three", "IfNeeded"), hook("one", "IfNeeded"), hook("two", "Never"), hook("four", "IfNeeded")];
     hooks.mutating("m", &all).await;
     let made = t.post("configmaps", config_map("a", json!({ "k": "1" }))).await;
     made.is(201).has("/data/trail", json!(" one two one"));
@@ -142,7 +147,8 @@ async fn nobody_is_asked_again_without_a_change(t: Trial) {
 
 async fn a_change_of_a_custom_resource_is_pruned_and_defaulted(t: Trial) {
     let hooks = Hooks::start(&t).await;
-    let schema = object(json!({ "size": { "type": "integer" }, "note": { "type": "string", "default": "none" } }));
+    let schema =
+        object(json!({ "size": { "type": "integer" }, "note": { "type": "string", "default": "none" } }));
     let widgets = define(&t, schema, json!({})).await;
     hooks.server.on("change", |request| match request["operation"].as_str() {
         // What an update adds beyond the schema counts as a change until it is dropped, on the real server.
@@ -153,22 +159,27 @@ async fn a_change_of_a_custom_resource_is_pruned_and_defaulted(t: Trial) {
     hooks.mutating("m", &[hooks.webhook("change", &["widgets"])]).await;
     let made = t.post(&widgets, widget(&t, "a", json!({ "size": 1 }))).await.is(201);
     made.has("/spec", json!({ "size": 7, "note": "none" }));
-    t.merge(&format!("{widgets}/a"), json!({ "spec": { "size": 3 } })).await.is(200);
+    t.merge(&format!("{widgets}/a"), json!({ "spec": { "size": 3, "note": "x" } })).await.is(200);
     t.apply(&format!("{widgets}/b"), "me", widget(&t, "b", json!({ "size": 2 }))).await.is(201);
     t.get(&format!("{widgets}/b")).await.has("/spec", json!({ "size": 7, "note": "none" }));
 }
 
 async fn a_change_through_the_status_changes_the_status(t: Trial) {
     let hooks = Hooks::start(&t).await;
-    let widgets = define(&t, json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }),
-        json!({ "subresources": { "status": {} } })).await;
+    let widgets = define(
+        &t,
+        json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }),
+        json!({ "subresources": { "status": {} } }),
+    )
+    .await;
     t.post(&widgets, widget(&t, "a", json!({ "size": 1 }))).await.is(201);
     hooks.server.on("change", |_| {
         patch(json!([{ "op": "add", "path": "/status/by", "value": "webhook" },
             { "op": "add", "path": "/spec/size", "value": 99 }]))
     });
     hooks.mutating("m", &[hooks.webhook("change", &["widgets/status"])]).await;
-    let patched = t.merge(&format!("{widgets}/a/status"), json!({ "status": { "phase": "x" } })).await.is(200);
+    let patched =
+        t.merge(&format!("{widgets}/a/status"), json!({ "status": { "phase": "x" } })).await.is(200);
     patched.has("/status", json!({ "phase": "x", "by": "webhook" })).has("/spec/size", json!(1));
 }
 
