@@ -80,8 +80,9 @@ impl ControlPlane {
             format!("--token-auth-file={}", file("tokens.csv")),
             // As OpenShift has it: who blocks an owner's deletion must be allowed to.
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".to_owned(),
-            // Nobody makes the ServiceAccounts that it would demand of every pod.
-            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            // Nobody makes the ServiceAccounts that the one would demand of every pod, nobody takes away the taint that
+            // the other gives to every new node.
+            "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition".to_owned(),
             "--allow-privileged=true".to_owned(),
             format!("--audit-policy-file={}", file("audit-policy.yaml")),
             format!("--audit-log-path={}", file("audit.log")),
@@ -164,13 +165,22 @@ impl ControlPlane {
         etcd.request_text(post("/v3/kv/compaction", &revision)).await.unwrap();
     }
 
-    fn client(&self, token: &str, user_agent: &str) -> Client {
+    fn config(&self, token: &str, user_agent: &str) -> Config {
         let mut config = Config::new(format!("https://127.0.0.1:{}", self.port).parse().unwrap());
         // The server makes its own certificate at each start.
         config.accept_invalid_certs = true;
         config.auth_info = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
         config.headers.push((http::header::USER_AGENT, user_agent.parse().unwrap()));
-        Client::try_from(config).unwrap()
+        config
+    }
+
+    fn client(&self, token: &str, user_agent: &str) -> Client {
+        Client::try_from(self.config(token, user_agent)).unwrap()
+    }
+
+    /// The configuration of a client that may do everything.
+    pub fn admin_config(&self, user_agent: &str) -> Config {
+        self.config(ADMIN_TOKEN, user_agent)
     }
 
     /// A client that may do everything.

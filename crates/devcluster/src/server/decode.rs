@@ -49,6 +49,7 @@ pub enum Origin {
 /// Checks and completes an object. Returns warnings.
 pub fn decode(call: &Call, object: &mut Value, origin: Origin) -> Result<Vec<String>, ApiError> {
     let validation = FieldValidation::of(call)?;
+    check_manager(call)?;
     identify(call, object)?;
     metadata::map(object)?;
     let unknown = match &call.resource.custom {
@@ -116,6 +117,24 @@ pub fn again(call: &Call, object: &mut Value) -> Result<(), String> {
     Ok(())
 }
 
+fn check_manager(call: &Call) -> Result<(), ApiError> {
+    let Some(manager) = call.info.parameter("fieldManager") else { return Ok(()) };
+    let why = if manager.len() > 128 {
+        "may not be longer than 128 bytes"
+    } else if manager.chars().any(char::is_control) {
+        "should only contain printable characters"
+    } else {
+        return Ok(());
+    };
+    let kind = match call.info.verb {
+        super::Verb::Create => "CreateOptions",
+        super::Verb::Patch => "PatchOptions",
+        _ => "UpdateOptions",
+    };
+    let cause = Cause::invalid("fieldManager", &manager.into(), why);
+    Err(ApiError::invalid_kind("meta.k8s.io", kind, "", &[cause]))
+}
+
 fn identify(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     let resource = &call.resource;
     if !object.is_object() {
@@ -129,6 +148,14 @@ fn identify(call: &Call, object: &mut Value) -> Result<(), ApiError> {
                 return Err(ApiError::bad_request(format!("Object 'Kind' is missing in '{object}'")));
             }
             object[field] = json!(wanted);
+        } else if found != wanted && resource.is_custom() && field == "kind" {
+            let cause = Cause::invalid("kind", &found.into(), &format!("must be {wanted}"));
+            return Err(ApiError::invalid_kind(
+                &resource.group,
+                found,
+                metadata::text(object, "name"),
+                &[cause],
+            ));
         } else if found != wanted {
             let what = if field == "kind" { "kind" } else { "API version" };
             return Err(ApiError::bad_request(format!(

@@ -213,10 +213,11 @@ async fn dispatch(
         };
     }
     let registry = state.registry();
-    let resource = registry
-        .find(&info.group, &info.version, &info.resource)
-        .cloned()
-        .ok_or_else(ApiError::no_such_path)?;
+    let Some(resource) = registry.find(&info.group, &info.version, &info.resource).cloned() else {
+        // Nobody is behind such a path, not even somebody who could refuse it in JSON.
+        let is_known = registry.of_version(&info.group, &info.version).any(|resource| !resource.is_custom());
+        return if is_known { Err(ApiError::no_such_path()) } else { Ok(output::no_page()) };
+    };
     let form = output::form(headers)?;
     let warnings = Warnings::default();
     let call = Call { state: state.clone(), info: info.clone(), resource, registry, warnings };

@@ -67,6 +67,11 @@ pub fn json(code: u16, value: &impl Serialize) -> Response<ResponseBody> {
     bytes(code, "application/json", serde_json::to_vec(value).unwrap_or_default())
 }
 
+/// The answer where no API is served.
+pub fn no_page() -> Response<ResponseBody> {
+    bytes(404, "text/plain; charset=utf-8", "404 page not found\n")
+}
+
 /// A refusal.
 pub fn error(error: &ApiError) -> Response<ResponseBody> {
     let mut response = json(error.code, &error.to_value());
@@ -92,7 +97,7 @@ pub fn render(call: &Call, reply: Reply, form: Form) -> Response<ResponseBody> {
             json(code, &table::render(resource, &[object], &meta, include, now, true))
         }
         (Content::List(listing), form) => {
-            let meta = list_meta(&listing);
+            let meta = list_meta(resource, &listing);
             match form {
                 Form::Object => json(code, &whole_list(resource, &listing, meta)),
                 Form::Metadata => json(code, &metadata_list(&listing, &meta)),
@@ -117,8 +122,12 @@ pub fn warn(response: &mut Response<ResponseBody>, warnings: &[String]) {
     }
 }
 
-fn list_meta(listing: &Listing) -> Value {
+fn list_meta(resource: &Resource, listing: &Listing) -> Value {
     let mut meta = json!({ "resourceVersion": listing.revision.to_string() });
+    if resource.is_custom() {
+        // As the real server prints lists of what has no Go type.
+        meta["continue"] = json!("");
+    }
     if let Some(token) = &listing.token {
         meta["continue"] = json!(token);
     }
@@ -134,7 +143,25 @@ struct List<'a> {
     kind: &'a str,
     api_version: String,
     metadata: Value,
-    items: Vec<&'a Value>,
+    items: Vec<Item<'a>>,
+}
+
+/// One object of a list. Those of built-in kinds do not repeat their kind and version.
+enum Item<'a> {
+    Whole(&'a Value),
+    Untyped(&'a Value),
+}
+
+impl Serialize for Item<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Whole(object) => object.serialize(serializer),
+            Self::Untyped(object) => {
+                let fields = object.as_object().into_iter().flatten();
+                serializer.collect_map(fields.filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind")))
+            }
+        }
+    }
 }
 
 fn whole_list<'a>(resource: &'a Resource, listing: &'a Listing, metadata: Value) -> List<'a> {
@@ -142,7 +169,11 @@ fn whole_list<'a>(resource: &'a Resource, listing: &'a Listing, metadata: Value)
         kind: &resource.list_kind,
         api_version: resource.api_version(),
         metadata,
-        items: listing.items.iter().map(|item| &**item).collect(),
+        items: listing
+            .items
+            .iter()
+            .map(|item| if resource.is_custom() { Item::Whole(item) } else { Item::Untyped(item) })
+            .collect(),
     }
 }
 

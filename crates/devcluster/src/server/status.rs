@@ -142,10 +142,15 @@ impl ApiError {
     }
 
     /// 500 for what went wrong behind the server.
-    pub fn internal(why: &str) -> Self {
+    pub fn internal_error(why: &str) -> Self {
         let mut error = Self::new(500, "InternalError", format!("Internal error occurred: {why}"));
         error.details = json!({ "causes": [{ "message": why }] });
         error
+    }
+
+    /// 500, for what the real server did not expect either.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
     }
 
     /// 401.
@@ -172,7 +177,8 @@ impl ApiError {
 
     /// 406: the client accepts nothing that this server offers.
     pub fn not_acceptable(offered: &str) -> Self {
-        Self::new(406, "NotAcceptable", format!("only the following media types are accepted: {offered}"))
+        let message = format!("only the following media types are accepted: {offered}");
+        Self { details: json!({}), ..Self::new(406, "NotAcceptable", message) }
     }
 
     /// 410: the resource version is older than the history that is kept.
@@ -182,13 +188,10 @@ impl ApiError {
 
     /// 415.
     pub fn unsupported_media_type(accepted: &str) -> Self {
-        Self::new(
-            415,
-            "UnsupportedMediaType",
-            format!(
-                "the body of the request was in an unknown format - accepted media types include: {accepted}"
-            ),
-        )
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {accepted}"
+        );
+        Self { details: json!({}), ..Self::new(415, "UnsupportedMediaType", message) }
     }
 
     /// 422 with one or more causes.

@@ -16,6 +16,11 @@ pub const FIELDS: &[(&str, &str)] = &[
         "fields below f:fieldRef, f:nodeSelector and f:selector",
         "since 1.21 to 1.23 these are owned as one value",
     ),
+    (
+        "reasons FieldValueTypeInvalid, FieldValueTooLong and FieldValueTooMany",
+        "since 1.22 to 1.24; before, all of them were FieldValueInvalid",
+    ),
+    ("f:ownerReferences[uid]", "since 1.23 a reference is owned as one value"),
     ("creationTimestamp: null", "since 1.34 no longer printed, neither in pod templates nor in bookmarks"),
     ("labels[kubernetes.io/metadata.name]", "since 1.21 every namespace carries its name as a label"),
 ];
@@ -26,6 +31,11 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 pub fn drop_fields(object: &mut Map<String, Value>) {
     if object.get("creationTimestamp").is_some_and(Value::is_null) {
         object.remove("creationTimestamp");
+    }
+    for (name, owned) in object.iter_mut() {
+        if name.starts_with("k:{\"uid\":") {
+            *owned = json!({});
+        }
     }
     for field in ONE_VALUE {
         if let Some(owned) = object.get_mut(field) {
@@ -43,6 +53,20 @@ pub fn drop_fields(object: &mut Map<String, Value>) {
 
 /// What newer servers own as one value.
 const ONE_VALUE: [&str; 3] = ["f:fieldRef", "f:nodeSelector", "f:selector"];
+
+/// Calls reasons as 1.20 does.
+pub fn soften_reasons(causes: &mut [Value]) {
+    for cause in causes {
+        if matches!(cause["reason"].as_str(), Some("FieldValueTypeInvalid" | "FieldValueTooLong" | "FieldValueTooMany")) {
+            cause["reason"] = json!("FieldValueInvalid");
+        }
+    }
+}
+
+/// Conflicts name the subresource since it is part of an entry.
+pub fn without_subresource(text: &str) -> String {
+    text.replace(" with subresource \"status\"", "")
+}
 
 /// Merges the entries of field ownership that differ in the subresource only.
 pub fn merge_managers(entries: &[Value]) -> Vec<Value> {

@@ -14,7 +14,9 @@
 
 pub mod case;
 pub mod exemptions;
+mod kubectl;
 pub mod normalise;
+mod python;
 pub mod report;
 pub mod sides;
 mod stream;

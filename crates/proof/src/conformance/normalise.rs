@@ -7,7 +7,7 @@
 //! | resource versions of lists, tables and bookmarks | `version`: they also count what others write |
 //! | timestamps | `time`, or `time.us` with microseconds |
 //! | continue tokens | `token` |
-//! | causes that a refusal names twice | named once |
+//! | causes of a refusal | in alphabetical order, each once |
 //! | messages of refusals whose wording clients do not rely on | left out |
 //!
 //! And what [`exemptions::FIELDS`](super::exemptions::FIELDS) lists.
@@ -54,6 +54,9 @@ pub fn steps(steps: &[Step], hidden: &[(String, String)]) -> Vec<Step> {
         .map(|step| Step { what: replace(&step.what), seen: value(&step.seen, &replace, &versions) })
         .collect()
 }
+
+/// What follows are numbers that no two servers share.
+const TOO_OLD: &str = "too old resource version";
 
 fn is_list(object: &Map<String, Value>) -> bool {
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
@@ -108,7 +111,11 @@ fn value(seen: &Value, replace: &dyn Fn(&str) -> String, versions: &BTreeMap<u64
             Value::Object(fields.collect())
         }
         Value::Array(items) => Value::Array(items.iter().map(|item| value(item, replace, versions)).collect()),
-        Value::String(text) => Value::from(time(text).map_or_else(|| replace(text), str::to_owned)),
+        Value::String(text) if text.starts_with(TOO_OLD) => json!(TOO_OLD),
+        Value::String(text) => {
+            let text = time(text).map_or_else(|| replace(text), str::to_owned);
+            Value::from(exemptions::without_subresource(&text))
+        }
         other => other.clone(),
     }
 }
@@ -163,8 +170,10 @@ fn forget_wording(object: &mut Map<String, Value>) {
             cause.remove("message");
         }
     }
-    if let Some(causes) = object.get_mut("details").and_then(|details| details["causes"].as_array_mut()) {
-        let mut seen: Vec<Value> = Vec::new();
-        causes.retain(|cause| !seen.contains(cause) && { seen.push(cause.clone()); true });
+    let causes = object.get_mut("details").and_then(|details| details.get_mut("causes"));
+    if let Some(causes) = causes.and_then(Value::as_array_mut) {
+        exemptions::soften_reasons(causes);
+        causes.sort_by_key(Value::to_string);
+        causes.dedup();
     }
 }

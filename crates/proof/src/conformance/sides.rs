@@ -1,9 +1,12 @@
 //! The two servers that are compared.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use kube::Client;
 use osc_devcluster::server::{Server, ServerConfig, VersionInfo};
+use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use crate::control_plane::ControlPlane;
 
@@ -16,8 +19,10 @@ pub struct Side {
     pub name: &'static str,
     /// A client that may do everything.
     pub client: Client,
-    /// The same for programs.
-    pub kubeconfig: String,
+    /// What the Python client saw.
+    pub python: OnceCell<Value>,
+    /// Where programs have their kubeconfig and caches.
+    home: tempfile::TempDir,
     backend: Backend,
 }
 
@@ -27,6 +32,11 @@ enum Backend {
 }
 
 impl Side {
+    /// Home directory of programs, with a `kubeconfig` in it.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Forgets the history of all objects.
     pub async fn compact(&self) {
         match &self.backend {
@@ -52,6 +62,18 @@ impl Sides {
     }
 }
 
+/// A client that shows every answer, instead of asking again where the server wants it to.
+fn client(mut config: kube::Config) -> Client {
+    config.default_retry = false;
+    Client::try_from(config).unwrap()
+}
+
+fn home(kubeconfig: &str) -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("kubeconfig"), kubeconfig).unwrap();
+    home
+}
+
 async fn embedded() -> Side {
     // Clients go by the version: they shall treat both servers alike.
     let version = VersionInfo {
@@ -64,8 +86,9 @@ async fn embedded() -> Side {
     let server = Server::start(config).await.unwrap();
     Side {
         name: "embedded",
-        client: server.client_named(AGENT).unwrap(),
-        kubeconfig: server.kubeconfig().unwrap(),
+        client: client(server.client_config(AGENT).unwrap()),
+        python: OnceCell::new(),
+        home: home(&server.kubeconfig().unwrap()),
         backend: Backend::Embedded(server),
     }
 }
@@ -74,8 +97,9 @@ async fn real() -> Side {
     let plane = ControlPlane::start().await;
     Side {
         name: "real",
-        client: plane.admin(AGENT),
-        kubeconfig: plane.admin_kubeconfig(),
+        client: client(plane.admin_config(AGENT)),
+        python: OnceCell::new(),
+        home: home(&plane.admin_kubeconfig()),
         backend: Backend::Real(plane),
     }
 }

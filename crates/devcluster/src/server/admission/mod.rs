@@ -124,7 +124,7 @@ impl<'a> Admission<'a> {
             let Some(resource) = self.concerned(hook, None)? else { continue };
             let verdict = self.ask(hook, Phase::Mutating, &resource, None).await?;
             if verdict.is_some_and(|verdict| !verdict.patch.is_empty()) {
-                return Err(ApiError::internal(&format!(
+                return Err(ApiError::internal_error(&format!(
                     "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
                     hook.name
                 )));
@@ -187,7 +187,7 @@ impl<'a> Admission<'a> {
 
     /// The resource as which the webhook is to see the object, if it is to be asked at all.
     fn concerned(&self, hook: &Webhook, object: Option<&Value>) -> Result<Option<Arc<Resource>>, ApiError> {
-        let bad = |why: String| ApiError::internal(&format!("webhook {:?}: {why}", hook.name));
+        let bad = |why: String| ApiError::internal_error(&format!("webhook {:?}: {why}", hook.name));
         if !hook::selects(&hook.object_selector, &[object, self.old]).map_err(bad)? {
             return Ok(None);
         }
@@ -223,7 +223,7 @@ impl<'a> Admission<'a> {
         if selector.as_object().is_none_or(serde_json::Map::is_empty) || (name.is_empty() && !is_namespace) {
             return Ok(true);
         }
-        let bad = |why: String| ApiError::internal(&format!("webhook {:?}: {why}", hook.name));
+        let bad = |why: String| ApiError::internal_error(&format!("webhook {:?}: {why}", hook.name));
         if is_namespace
             && self.call.info.subresource.is_empty()
             && let Some(object) = object
@@ -256,7 +256,9 @@ impl<'a> Admission<'a> {
                 tracing::warn!(webhook = hook.name, why, "failed calling a webhook, going on without it");
                 Ok(None)
             }
-            Err(why) => Err(ApiError::internal(&format!("failed calling webhook {:?}: {why}", hook.name))),
+            Err(why) => {
+                Err(ApiError::internal_error(&format!("failed calling webhook {:?}: {why}", hook.name)))
+            }
         }
     }
 
@@ -347,7 +349,10 @@ impl<'a> Admission<'a> {
             return Ok(false);
         }
         let bad = |why: String| {
-            ApiError::internal(&format!("the patch of admission webhook {:?} is of no use: {why}", hook.name))
+            ApiError::internal_error(&format!(
+                "the patch of admission webhook {:?} is of no use: {why}",
+                hook.name
+            ))
         };
         let operations: Value = serde_json::from_slice(patch).map_err(|error| bad(error.to_string()))?;
         let own = &self.call.resource;

@@ -150,12 +150,12 @@ pub fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> 
         ("", "nodes") => node(object, &aged),
         ("", "namespaces") => vec![name, status["phase"].clone(), aged],
         ("", "configmaps") => {
-            vec![name, json!((count(&object["data"]) + count(&object["binaryData"])).to_string()), aged]
+            vec![name, json!(count(&object["data"]) + count(&object["binaryData"])), aged]
         }
         ("", "secrets") => {
-            vec![name, object["type"].clone(), json!(count(&object["data"]).to_string()), aged]
+            vec![name, object["type"].clone(), json!(count(&object["data"])), aged]
         }
-        ("", "serviceaccounts") => vec![name, json!(count(&object["secrets"]).to_string()), aged],
+        ("", "serviceaccounts") => vec![name, json!(count(&object["secrets"])), aged],
         ("", "services") => service(object, aged),
         ("apps", "daemonsets") => {
             let mut row = vec![

@@ -14,7 +14,7 @@ use crate::server::names::{random_suffix, random_uid};
 use crate::server::registry::Resource;
 use crate::server::status::ApiError;
 use crate::server::store::{Changed, Expect};
-use crate::server::{convert, definition, validate};
+use crate::server::{convert, defaults, definition, validate};
 
 const NAME_ATTEMPTS: usize = 8;
 
@@ -23,7 +23,9 @@ pub async fn create(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     let mut object = body.object()?;
     if call.resource.custom.as_ref().is_some_and(|custom| custom.terminating) {
         let why = "create not allowed while custom resource definition is terminating";
-        return Err(ApiError::new(405, "MethodNotAllowed", why));
+        let mut error = ApiError::new(405, "MethodNotAllowed", why);
+        error.details = json!({ "group": call.resource.group, "kind": call.resource.plural });
+        return Err(error);
     }
     let warnings = decode::decode(call, &mut object, Origin::Body)?;
     if call.resource.verbs == ["create"] {
@@ -37,17 +39,18 @@ pub async fn create(call: &Call, body: &Body) -> Result<Reply, ApiError> {
 /// Completes, checks and stores a new object. `owned` says that field ownership is already recorded.
 pub async fn insert(call: &Call, mut object: Value, owned: bool) -> Result<Arc<Value>, ApiError> {
     if !matches!(text(&object, "resourceVersion"), "" | "0") {
-        return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+        return Err(ApiError::internal("resourceVersion should not be set on objects to be created"));
     }
-    clear(call, &mut object)?;
-    decode::complete(call, &mut object);
-    // Before admission: what webhooks add belongs to nobody.
+    prepare(call, &mut object)?;
+    // What comes after this, admission included, nobody owns.
     if !owned {
         write::own(call, None, &mut object);
     }
+    defaults::finish(&call.resource, &mut object);
     let admission = Admission::create(call);
     admission.mutate(&mut object).await?;
-    clear(call, &mut object)?;
+    prepare(call, &mut object)?;
+    defaults::finish(&call.resource, &mut object);
     write::check_namespace(call, &mut object)?;
     let generated = text(&object, "name").is_empty() && !text(&object, "generateName").is_empty();
     for _ in 0..NAME_ATTEMPTS {
@@ -62,6 +65,7 @@ pub async fn insert(call: &Call, mut object: Value, owned: bool) -> Result<Arc<V
         if !causes.is_empty() {
             return Err(ApiError::invalid(&call.resource, &name, &causes));
         }
+        defaults::classify(&call.resource, &mut candidate);
         admission.validate(&candidate).await?;
         metadata::tidy(&mut candidate);
         if call.resource.collection.as_ref() == DEFINITIONS {
@@ -93,8 +97,9 @@ fn store(call: &Call, candidate: Value) -> Result<Arc<Value>, Changed> {
     Ok(convert::seen(resource, &object))
 }
 
-/// Takes away what only the server writes, whoever wrote it.
-fn clear(call: &Call, object: &mut Value) -> Result<(), ApiError> {
+/// Takes away what only the server writes, whoever wrote it, and fills in defaults.
+fn prepare(call: &Call, object: &mut Value) -> Result<(), ApiError> {
+    let resource = &call.resource;
     let map = metadata::map(object)?;
     for field in [
         "uid",
@@ -103,33 +108,33 @@ fn clear(call: &Call, object: &mut Value) -> Result<(), ApiError> {
         "deletionGracePeriodSeconds",
         "resourceVersion",
         "selfLink",
-        "generation",
     ] {
         map.remove(field);
     }
     // A node registers itself with its status; elsewhere a status in a POST is ignored.
-    if call.resource.status
-        && !call.resource.is("", "nodes")
+    if resource.status
+        && !resource.is("", "nodes")
         && let Some(map) = object.as_object_mut()
     {
         map.remove("status");
+    }
+    decode::complete(call, object);
+    if !resource.is_custom() && resource.status && object["status"].is_null() {
+        object["status"] = json!({});
     }
     Ok(())
 }
 
 /// What the server itself writes into a new object.
 fn stamp(call: &Call, object: &mut Value) -> Result<(), ApiError> {
-    let resource = &call.resource;
     let map = metadata::map(object)?;
     map.insert("uid".into(), json!(random_uid()));
     map.insert("creationTimestamp".into(), json!(call.state.now()));
-    if resource.generation {
+    if call.resource.generation {
         map.insert("generation".into(), json!(1));
     }
+    // Some defaults are made of the uid.
     decode::complete(call, object);
-    if !resource.is_custom() && resource.status && object["status"].is_null() {
-        object["status"] = json!({});
-    }
     Ok(())
 }
 

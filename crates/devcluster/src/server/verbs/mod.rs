@@ -5,6 +5,7 @@ pub mod delete;
 mod patch;
 mod read;
 mod reviews;
+mod scale;
 mod subresource;
 pub mod write;
 

@@ -86,6 +86,10 @@ async fn apply(call: &Call, body: &Body) -> Result<Reply, ApiError> {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
     check_kind(call, &config)?;
+    if text(&config, "name").is_empty() {
+        let why = format!("the name of the object ({} based on URL) was undeterminable: name must be provided", call.info.name);
+        return Err(ApiError::bad_request(why));
+    }
     let warnings = decode_config(call, &mut config)?;
     write::check_names(call, &mut config)?;
     let merge = |live: Option<&Value>| {
@@ -106,7 +110,16 @@ async fn apply(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     for _ in 0..3 {
         let exists = call.state.store.get(&call.resource.collection, &call.key()).is_some();
         if exists {
-            let compute = |before: &Value| merge(Some(before));
+            let compute = |before: &Value| {
+                let mut after = merge(Some(before))?;
+                for field in ["resourceVersion", "uid"] {
+                    let wanted = text(&config, field);
+                    if !wanted.is_empty() {
+                        after["metadata"][field] = json!(wanted);
+                    }
+                }
+                Ok(after)
+            };
             let update =
                 Update { compute: &compute, origin: Origin::Apply, owned: true, unconditional: true };
             match write::run(call, &update).await {
@@ -114,7 +127,7 @@ async fn apply(call: &Call, body: &Body) -> Result<Reply, ApiError> {
                 outcome => return Ok(Reply::object(200, outcome?).warn(warnings)),
             }
         }
-        match upsert(call, &merge).await {
+        match upsert(call, &config, &merge).await {
             Err(error) if error.reason == "AlreadyExists" => {}
             outcome => {
                 return Ok(Reply { code: 201, content: Content::Object(outcome?), warnings });
@@ -126,13 +139,14 @@ async fn apply(call: &Call, body: &Body) -> Result<Reply, ApiError> {
 
 async fn upsert(
     call: &Call,
+    config: &Value,
     merge: &(dyn Fn(Option<&Value>) -> Result<Value, ApiError> + Send + Sync),
 ) -> Result<Arc<Value>, ApiError> {
     if !call.info.subresource.is_empty() {
         return Err(ApiError::not_found(&call.resource, &call.info.name));
     }
     let object = merge(None)?;
-    if !text(&object, "uid").is_empty() {
+    if !text(config, "uid").is_empty() {
         let why = "uid mismatch: the provided object specified uid, and no existing object was found";
         return Err(ApiError::conflict(&call.resource, &call.info.name, why));
     }

@@ -13,7 +13,7 @@ use crate::server::decode::{self, Origin};
 use crate::server::metadata::{self, finalizers, text};
 use crate::server::status::{ApiError, Cause};
 use crate::server::store::{Changed, Expect};
-use crate::server::{convert, definition, validate};
+use crate::server::{convert, defaults, definition, validate};
 
 const ATTEMPTS: usize = 100;
 
@@ -86,19 +86,18 @@ pub fn check_names(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     check_namespace(call, object)
 }
 
+fn other_namespace(found: &str, wanted: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "the namespace of the provided object does not match the namespace sent on the request ({found} vs {wanted})"
+    ))
+}
+
 /// The namespace in the body has to be that of the path, or absent.
 pub fn check_namespace(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     let wanted = &call.info.namespace;
     let found = text(object, "namespace");
-    if !found.is_empty() && found != wanted {
-        let message = if wanted.is_empty() {
-            "namespace should be empty for cluster-scoped resources".to_owned()
-        } else {
-            format!(
-                "the namespace of the provided object does not match the namespace sent on the request ({found} vs {wanted})"
-            )
-        };
-        return Err(ApiError::bad_request(message));
+    if !found.is_empty() && found != wanted && !wanted.is_empty() {
+        return Err(other_namespace(found, wanted));
     }
     if wanted.is_empty() {
         if let Some(map) = object["metadata"].as_object_mut() {
@@ -157,6 +156,7 @@ pub async fn run(call: &Call, update: &Update<'_>) -> Result<Arc<Value>, ApiErro
 fn keep_rules(call: &Call, before: &Value, after: &mut Value) -> Result<(), ApiError> {
     inherit(call, before, after)?;
     decode::complete(call, after);
+    defaults::finish(&call.resource, after);
     merge_scope(call, before, after);
     if call.resource.collection.as_ref() == DEFINITIONS && call.info.subresource.is_empty() {
         definition::follow(after);
@@ -177,7 +177,9 @@ fn store(call: &Call, before: &Arc<Value>, after: Value) -> Result<Arc<Value>, C
         && metadata::grace(&after).unwrap_or(0) == 0
         && !namespace_unfinished(call, &after);
     let object = if done {
-        state.store.remove(&call.resource.collection, before, after)?
+        // Watchers see the object as it was stored last, the client as it wanted it to be.
+        state.store.remove(&call.resource.collection, before, (**before).clone())?;
+        Arc::new(after)
     } else {
         state.store.put(&call.resource.collection, Expect::Is(before), after)?
     };
@@ -215,19 +217,22 @@ fn check_version(call: &Call, before: &Value, after: &Value, update: &Update<'_>
                 "metadata.resourceVersion",
                 "Invalid value: 0x0: must be specified for an update",
             );
-            return Err(ApiError::invalid(&call.resource, name, &[cause]));
+            let mut error = ApiError::invalid(&call.resource, name, &[cause]);
+            // Here, and only here, the real server puts the plural in place of the kind.
+            error.details["kind"] = json!(call.resource.plural);
+            return Err(error);
         }
     } else if wanted.parse::<u64>().is_err() {
-        let cause = Cause::invalid(
-            "metadata.resourceVersion",
-            &wanted.into(),
-            &format!("strconv.ParseUint: parsing \"{wanted}\": invalid syntax"),
-        );
-        return Err(ApiError::invalid(&call.resource, name, &[cause]));
+        let why = format!("strconv.ParseUint: parsing \"{wanted}\": invalid syntax");
+        return Err(ApiError::internal(why));
     } else if wanted != text(before, "resourceVersion") {
         return Err(ApiError::modified(&call.resource, name));
     }
     let (uid, found) = (text(after, "uid"), text(before, "uid"));
+    if !uid.is_empty() && uid != found && update.origin == Origin::Patch {
+        let cause = Cause::invalid("metadata.uid", &uid.into(), "field is immutable");
+        return Err(ApiError::invalid(&call.resource, name, &[cause]));
+    }
     if !uid.is_empty() && uid != found {
         let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
         return Err(ApiError::conflict(&call.resource, name, &why));
@@ -243,7 +248,16 @@ fn inherit(call: &Call, before: &Value, after: &mut Value) -> Result<(), ApiErro
         let cause = Cause::invalid("metadata.name", &name.into(), "field is immutable");
         return Err(ApiError::invalid(&call.resource, &call.info.name, &[cause]));
     }
+    let namespace = text(after, "namespace");
+    if !namespace.is_empty() && namespace != call.info.namespace {
+        return Err(other_namespace(namespace, &call.info.namespace));
+    }
     let map = metadata::map(after)?;
+    let deletion = map.get("deletionTimestamp").filter(|time| !time.is_null());
+    if let Some(time) = deletion.filter(|time| Some(*time) != old.get("deletionTimestamp")) {
+        let cause = Cause::invalid("metadata.deletionTimestamp", time, "field is immutable");
+        return Err(ApiError::invalid(&call.resource, &call.info.name, &[cause]));
+    }
     for field in [
         "name",
         "namespace",

@@ -7,7 +7,7 @@ use crate::conformance::case::{Case, cases};
 use crate::conformance::trial::Trial;
 
 pub fn cases() -> Vec<Case> {
-    cases![
+    let mut cases = cases![
         containers_are_owned_by_name,
         a_container_of_another_manager_stays,
         ports_are_owned_by_number_and_protocol,
@@ -25,8 +25,10 @@ pub fn cases() -> Vec<Case> {
         a_custom_map_can_be_one_value,
         a_custom_map_is_granular,
         an_item_given_up_goes,
-        the_order_of_items_follows_the_applier,
-    ]
+    ];
+    let order = Case::new("the_order_of_items_follows_the_applier", the_order_of_items_follows_the_applier);
+    cases.push(order.exempt("newer releases order a list as its applier does, 1.20 keeps the order that was there"));
+    cases
 }
 
 const PATH: &str = "apps/v1:deployments/a";
@@ -81,11 +83,12 @@ async fn environment_is_owned_by_name(t: Trial) {
 async fn volumes_of_two_managers_live_together(t: Trial) {
     t.apply(PATH, "one", deployment("a")).await.is(201);
     for (manager, name) in [("two", "x"), ("three", "y")] {
-        let config = partial(json!({ "volumes": [{ "name": name, "emptyDir": {} }] }));
+        let config = partial(json!({ "volumes": [{ "name": name, "emptyDir": { "medium": "Memory" } }] }));
         t.apply(PATH, manager, config).await.is(200);
     }
-    let after = t.apply(PATH, "two", partial(json!({}))).await.is(200);
-    after.has("/spec/template/spec/volumes", json!([{ "name": "y", "emptyDir": {} }]));
+    let nothing = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a" } });
+    let after = t.apply(PATH, "two", nothing).await.is(200);
+    after.has("/spec/template/spec/volumes", json!([{ "name": "y", "emptyDir": { "medium": "Memory" } }]));
 }
 
 fn finalized(list: Value) -> Value {

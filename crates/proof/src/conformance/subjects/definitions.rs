@@ -212,10 +212,10 @@ async fn a_cluster_scoped_kind(t: Trial) {
 async fn columns_need_a_path(t: Trial) {
     let columns = json!({ "additionalPrinterColumns": [{ "name": "Size", "type": "whole", "jsonPath": ".spec.size" }] });
     let refused = post(&t, definition(&t, anything(), columns)).await.refused(422, "Invalid");
-    refused.names("spec.versions[0].additionalPrinterColumns[0].type");
+    refused.names("spec.additionalPrinterColumns[0].type");
     let columns = json!({ "additionalPrinterColumns": [{ "name": "Size", "type": "integer" }] });
     let refused = post(&t, definition(&t, anything(), columns)).await.refused(422, "Invalid");
-    refused.names("spec.versions[0].additionalPrinterColumns[0].jsonPath");
+    refused.names("spec.additionalPrinterColumns[0].jsonPath");
 }
 
 async fn defaults_have_to_fit(t: Trial) {
@@ -238,7 +238,7 @@ async fn another_kind_in_the_body_is_refused(t: Trial) {
     let widgets = define(&t, anything(), json!({})).await;
     let mut wrong = widget(&t, "a", json!({ "size": 1 }));
     wrong["kind"] = json!("Gadget");
-    t.post(&widgets, wrong).await.refused(400, "BadRequest");
+    t.post(&widgets, wrong).await.refused(422, "Invalid").names("kind");
     let mut wrong = widget(&t, "a", json!({ "size": 1 }));
     wrong["apiVersion"] = json!("example.com/v1");
     t.post(&widgets, wrong).await.refused(400, "BadRequest");

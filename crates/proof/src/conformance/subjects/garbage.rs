@@ -120,7 +120,7 @@ async fn a_chain_goes_link_by_link(t: Trial) {
 async fn a_custom_resource_owns(t: Trial) {
     let widgets = define(&t, anything(), json!({})).await;
     let a = t.post(&widgets, widget(&t, "a", json!({ "size": 1 }))).await.is(201);
-    dependant(&t, "b", &[reference(&a, true)]).await;
+    dependant(&t, "b", &[reference(&a, false)]).await;
     t.delete(&format!("{widgets}/a")).await.is(200);
     t.until_gone("configmaps/b").await;
 }

@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn namespace(name: &str) -> Value {
-    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
+    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": { "x": "y" } } })
 }
 
 fn other(t: &Trial) -> String {

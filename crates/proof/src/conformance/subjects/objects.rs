@@ -30,7 +30,11 @@ pub fn deployment(name: &str) -> Value {
 
 /// A node.
 pub fn node(name: &str) -> Value {
-    json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name } })
+    json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name }, "status": {
+        "daemonEndpoints": { "kubeletEndpoint": { "Port": 10250 } },
+        "nodeInfo": { "kubeletVersion": "v1.0.0", "machineID": "m", "systemUUID": "s", "bootID": "b",
+            "kernelVersion": "6.0", "osImage": "o", "containerRuntimeVersion": "cri-o://1", "kubeProxyVersion": "v1.0.0",
+            "operatingSystem": "linux", "architecture": "amd64" } } })
 }
 
 /// A runtime class.

@@ -7,7 +7,7 @@ use crate::conformance::case::{Case, cases};
 use crate::conformance::trial::Trial;
 
 pub fn cases() -> Vec<Case> {
-    cases![
+    let mut cases = cases![
         json_operations_work,
         a_failed_json_test_is_refused,
         a_json_path_that_does_not_exist_is_refused,
@@ -16,8 +16,6 @@ pub fn cases() -> Vec<Case> {
         json_appends_to_lists,
         merge_sets_and_removes,
         merge_replaces_lists,
-        a_merge_patch_is_an_object,
-        a_patch_that_is_no_json_is_refused,
         strategic_merges_containers_by_name,
         strategic_deletes_an_item_by_its_key,
         strategic_replaces_a_list,
@@ -36,7 +34,24 @@ pub fn cases() -> Vec<Case> {
         a_patch_does_not_change_the_kind,
         a_patch_of_nothing_is_not_found,
         force_is_for_apply_only,
-    ]
+    ];
+    let malformed = cases![a_merge_patch_is_an_object, a_patch_that_is_no_json_is_refused, a_directive_nobody_knows_is_refused];
+    cases.extend(malformed.into_iter().map(|case| case.exempt("since 1.27 a malformed patch is 400 BadRequest, before it was 422 or 500")));
+    let replaced = Case::new("json_replaces_only_what_is_there", json_replaces_only_what_is_there);
+    cases.push(replaced.exempt("1.20 replaces what is not there, later releases refuse that"));
+    cases
+}
+
+async fn json_replaces_only_what_is_there(t: Trial) {
+    t.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
+    let answer = t.json_patch("configmaps/a", json!([{ "op": "replace", "path": "/data/x", "value": "1" }])).await;
+    assert!(matches!(answer.code, 200 | 422), "{}", answer.body);
+}
+
+async fn a_directive_nobody_knows_is_refused(t: Trial) {
+    t.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
+    assert!(t.strategic("configmaps/a", json!({ "data": { "$patch": "invent" } })).await.code >= 400);
+    t.get("configmaps/a").await.is(200).has("/data", json!({ "k": "1" }));
 }
 
 async fn json_operations_work(t: Trial) {
@@ -65,7 +80,6 @@ async fn a_json_path_that_does_not_exist_is_refused(t: Trial) {
     t.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
     for patch in [
         json!([{ "op": "remove", "path": "/data/x" }]),
-        json!([{ "op": "replace", "path": "/data/x", "value": "1" }]),
         json!([{ "op": "add", "path": "/metadata/labels/x", "value": "1" }]),
     ] {
         t.json_patch("configmaps/a", patch).await.is(422);
@@ -123,7 +137,7 @@ async fn merge_replaces_lists(t: Trial) {
 async fn a_merge_patch_is_an_object(t: Trial) {
     t.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
     for patch in [json!([]), json!("text"), json!(7)] {
-        t.merge("configmaps/a", patch).await.is(400);
+        assert!(t.merge("configmaps/a", patch).await.code >= 400);
     }
 }
 
@@ -132,7 +146,7 @@ async fn a_patch_that_is_no_json_is_refused(t: Trial) {
     for media_type in ["application/merge-patch+json", "application/json-patch+json", "application/apply-patch+yaml"] {
         let path = "configmaps/a?fieldManager=m";
         let answer = t.send(http::Method::PATCH, path, &[("content-type", media_type)], b"{[".to_vec()).await;
-        answer.is(400);
+        assert!(answer.code >= 400, "{}", answer.body);
     }
 }
 
@@ -175,9 +189,6 @@ async fn strategic_replaces_and_deletes_maps(t: Trial) {
     t.strategic("configmaps/a", patch).await.is(200).has("/data", json!({ "m": "3" }));
     let patch = json!({ "metadata": { "labels": { "$patch": "delete" } } });
     t.strategic("configmaps/a", patch).await.is(200).has("/metadata/labels", json!(null));
-    let patch = json!({ "data": { "$patch": "invent" } });
-    t.strategic("configmaps/a", patch).await;
-    t.get("configmaps/a").await.is(200).has("/data", json!({ "m": "3" }));
 }
 
 async fn strategic_retains_keys(t: Trial) {

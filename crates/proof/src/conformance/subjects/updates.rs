@@ -79,7 +79,7 @@ async fn another_uid_conflicts(t: Trial) {
     object["metadata"]["uid"] = json!("00000000-0000-0000-0000-000000000000");
     t.put("configmaps/a", object).await.refused(409, "Conflict");
     let patch = json!({ "metadata": { "uid": "00000000-0000-0000-0000-000000000000" } });
-    t.merge("configmaps/a", patch).await.refused(409, "Conflict");
+    t.merge("configmaps/a", patch).await.refused(422, "Invalid").names("metadata.uid");
 }
 
 async fn a_missing_object_is_not_found(t: Trial) {
@@ -117,12 +117,15 @@ async fn what_only_the_server_sets_stays(t: Trial) {
     let mut object = made.body.clone();
     object["metadata"]["creationTimestamp"] = json!("2001-01-01T00:00:00Z");
     object["metadata"]["generation"] = json!(9);
-    object["metadata"]["deletionTimestamp"] = json!("2001-01-01T00:00:00Z");
     object["metadata"]["generateName"] = json!("x-");
     object["status"] = json!({ "replicas": 9 });
     let after = t.put("apps/v1:deployments/a", object).await.is(200);
     assert_eq!(after.metadata("creationTimestamp"), made.metadata("creationTimestamp"));
     after.has("/metadata/generation", json!(1)).has("/status/replicas", json!(null));
+    let mut object = made.body.clone();
+    object["metadata"]["deletionTimestamp"] = json!("2001-01-01T00:00:00Z");
+    let refused = t.put("apps/v1:deployments/a", object).await.refused(422, "Invalid");
+    refused.names("metadata.deletionTimestamp");
 }
 
 async fn an_unreadable_version_is_refused(t: Trial) {
