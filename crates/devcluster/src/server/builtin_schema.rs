@@ -140,7 +140,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Go's `omitempty`: lists and maps of data that are empty are not there, unless the field is a required one.
+/// Go's `omitempty`: lists and maps of data that are empty are not there, unless the field is a required one. (The
+/// schemas do not say so of the rules of roles.)
 fn is_omitted(schema: &Value, name: &str, value: &Value) -> bool {
     let property = &schema["properties"][name];
     let empty = match value {
@@ -148,7 +149,7 @@ fn is_omitted(schema: &Value, name: &str, value: &Value) -> bool {
         Value::Object(map) => map.is_empty() && property["additionalProperties"].is_object(),
         _ => false,
     };
-    empty && !schema["required"].as_array().is_some_and(|required| required.iter().any(|field| field == name))
+    empty && name != "rules" && !schema["required"].as_array().is_some_and(|required| required.iter().any(|field| field == name))
 }
 
 /// Types that stand for any JSON value, although the API types describe them as objects.

@@ -50,7 +50,7 @@ pub enum Origin {
 pub fn decode(call: &Call, object: &mut Value, origin: Origin) -> Result<Vec<String>, ApiError> {
     let validation = FieldValidation::of(call)?;
     check_manager(call)?;
-    identify(call, object)?;
+    identify(call, object, origin)?;
     metadata::map(object)?;
     let unknown = match &call.resource.custom {
         Some(custom) => match &custom.schema {
@@ -135,7 +135,7 @@ fn check_manager(call: &Call) -> Result<(), ApiError> {
     Err(ApiError::invalid_kind("meta.k8s.io", kind, "", &[cause]))
 }
 
-fn identify(call: &Call, object: &mut Value) -> Result<(), ApiError> {
+fn identify(call: &Call, object: &mut Value, origin: Origin) -> Result<(), ApiError> {
     let resource = &call.resource;
     if !object.is_object() {
         return Err(ApiError::bad_request("the object provided is not a JSON object"));
@@ -150,12 +150,10 @@ fn identify(call: &Call, object: &mut Value) -> Result<(), ApiError> {
             object[field] = json!(wanted);
         } else if found != wanted && resource.is_custom() && field == "kind" {
             let cause = Cause::invalid("kind", &found.into(), &format!("must be {wanted}"));
-            return Err(ApiError::invalid_kind(
-                &resource.group,
-                found,
-                metadata::text(object, "name"),
-                &[cause],
-            ));
+            return Err(ApiError::invalid_kind(&resource.group, found, metadata::text(object, "name"), &[cause]));
+        } else if found != wanted && origin == Origin::Patch {
+            let why = format!("the {field} in the data ({found}) does not match the expected one ({wanted})");
+            return Err(refused(call, object, origin, &why));
         } else if found != wanted {
             let what = if field == "kind" { "kind" } else { "API version" };
             return Err(ApiError::bad_request(format!(

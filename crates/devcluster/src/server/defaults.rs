@@ -30,6 +30,7 @@ pub fn apply(resource: &Resource, object: &mut Value) {
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Pod") => pod_object(object),
         ("", "Namespace") => namespace(object),
+        ("", "Node") => set(object, "spec", json!({})),
         ("", "Service") => service(object),
         ("", "Secret") => {
             set(object, "type", json!("Opaque"));
@@ -83,7 +84,10 @@ pub fn finish(resource: &Resource, object: &mut Value) {
             }
         }
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => {
-            object.entry("rules").or_insert(Value::Null);
+            // Go has no other word for an empty list here.
+            if object.get("rules").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+                object.insert("rules".to_owned(), Value::Null);
+            }
         }
         _ => {}
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::call::State;
 use super::output::{self, ResponseBody};
+use super::verbs::scale;
 use super::registry::{Registry, Resource, api_version};
 use super::route::RequestInfo;
 
@@ -80,6 +81,9 @@ fn subresources(resource: &Resource) -> Vec<(&'static str, [&str; 3], &'static [
     let mut list = Vec::new();
     if resource.status {
         list.push(("status", own, CHANGE));
+    }
+    if scale::is_offered(resource) {
+        list.push(("scale", ["Scale", "autoscaling", "v1"], CHANGE));
     }
     if resource.is("", "pods") {
         list.push(("binding", ["Binding", "", "v1"], CREATE));

@@ -205,9 +205,11 @@ async fn dispatch(
 ) -> Result<Response<ResponseBody>, ApiError> {
     if !info.is_resource {
         return if *method == Method::GET || *method == Method::HEAD {
-            discovery::answer(state, info, headers)
-                .or_else(|| openapi::answer(state, info, headers))
-                .ok_or_else(ApiError::no_such_path)
+            match discovery::answer(state, info, headers).or_else(|| openapi::answer(state, info, headers)) {
+                Some(response) => Ok(response),
+                None if info.path.starts_with("/apis/") => Ok(output::no_page()),
+                None => Err(ApiError::no_such_path()),
+            }
         } else {
             Err(ApiError::method_not_allowed())
         };
@@ -218,6 +220,14 @@ async fn dispatch(
         let is_known = registry.of_version(&info.group, &info.version).any(|resource| !resource.is_custom());
         return if is_known { Err(ApiError::no_such_path()) } else { Ok(output::no_page()) };
     };
+    let misplaced = if resource.namespaced {
+        info.namespace.is_empty() && !info.name.is_empty()
+    } else {
+        !info.namespace.is_empty()
+    };
+    if misplaced && resource.is_custom() {
+        return Ok(output::no_page());
+    }
     let form = output::form(headers)?;
     let warnings = Warnings::default();
     let call = Call { state: state.clone(), info: info.clone(), resource, registry, warnings };

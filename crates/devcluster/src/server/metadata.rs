@@ -151,11 +151,12 @@ pub fn validate(resource: &Resource, object: &Value) -> Vec<Cause> {
         causes.push(Cause::new("FieldValueTooLong", "metadata.annotations", message));
     }
     causes.extend(owners(metadata));
-    for finalizer in finalizers(object) {
-        let mut complaints = names::qualified(finalizer);
+    for (index, finalizer) in finalizers(object).into_iter().enumerate() {
+        let complaints = names::qualified(finalizer);
         let standard = matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion");
         if complaints.is_empty() && !standard && !finalizer.contains('/') && !resource.is_custom() {
-            complaints.push("name is neither a standard finalizer name nor is it fully qualified".to_owned());
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(Cause::invalid(format!("metadata.finalizers[{index}]"), &finalizer.into(), why));
         }
         let complaints = complaints.iter().map(|why| Cause::invalid("metadata.finalizers", &finalizer.into(), why));
         causes.extend(complaints);

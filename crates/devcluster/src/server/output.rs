@@ -97,7 +97,7 @@ pub fn render(call: &Call, reply: Reply, form: Form) -> Response<ResponseBody> {
             json(code, &table::render(resource, &[object], &meta, include, now, true))
         }
         (Content::List(listing), form) => {
-            let meta = list_meta(resource, &listing);
+            let meta = list_meta(&listing);
             match form {
                 Form::Object => json(code, &whole_list(resource, &listing, meta)),
                 Form::Metadata => json(code, &metadata_list(&listing, &meta)),
@@ -122,12 +122,8 @@ pub fn warn(response: &mut Response<ResponseBody>, warnings: &[String]) {
     }
 }
 
-fn list_meta(resource: &Resource, listing: &Listing) -> Value {
+fn list_meta(listing: &Listing) -> Value {
     let mut meta = json!({ "resourceVersion": listing.revision.to_string() });
-    if resource.is_custom() {
-        // As the real server prints lists of what has no Go type.
-        meta["continue"] = json!("");
-    }
     if let Some(token) = &listing.token {
         meta["continue"] = json!(token);
     }
@@ -164,7 +160,11 @@ impl Serialize for Item<'_> {
     }
 }
 
-fn whole_list<'a>(resource: &'a Resource, listing: &'a Listing, metadata: Value) -> List<'a> {
+fn whole_list<'a>(resource: &'a Resource, listing: &'a Listing, mut metadata: Value) -> List<'a> {
+    if resource.is_custom() && metadata["continue"].is_null() {
+        // As the real server prints lists of what has no Go type.
+        metadata["continue"] = json!("");
+    }
     List {
         kind: &resource.list_kind,
         api_version: resource.api_version(),

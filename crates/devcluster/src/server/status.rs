@@ -188,10 +188,9 @@ impl ApiError {
 
     /// 415.
     pub fn unsupported_media_type(accepted: &str) -> Self {
-        let message = format!(
-            "the body of the request was in an unknown format - accepted media types include: {accepted}"
-        );
-        Self { details: json!({}), ..Self::new(415, "UnsupportedMediaType", message) }
+        let message =
+            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+        Self::new(415, "UnsupportedMediaType", message)
     }
 
     /// 422 with one or more causes.

@@ -95,6 +95,13 @@ fn data_keys(object: &Value) -> Vec<Cause> {
             causes.push(Cause::invalid(format!("{field}[{key}]"), &key.as_str().into(), WHY));
         }
     }
+    for (field, other) in [("data", "binaryData"), ("binaryData", "data")] {
+        let keys = object[field].as_object().into_iter().flat_map(|map| map.keys());
+        for key in keys.filter(|key| object["kind"] == "ConfigMap" && object[other].get(key.as_str()).is_some()) {
+            let why = format!("duplicate of key present in {other}");
+            causes.push(Cause::invalid(format!("{field}[{key}]"), &key.as_str().into(), &why));
+        }
+    }
     causes
 }
 
@@ -176,6 +183,10 @@ fn definition(object: &Value) -> Vec<Cause> {
         causes.push(Cause::invalid("status.storedVersions", &spec["versions"], why));
     }
     for (index, version) in versions.iter().enumerate() {
+        let name = version["name"].as_str().unwrap_or_default();
+        let complaints = names::label_1035(name);
+        let complaints = complaints.iter().map(|why| Cause::invalid(format!("spec.versions[{index}].name"), &name.into(), why));
+        causes.extend(complaints);
         let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
         let schema = &version["schema"]["openAPIV3Schema"];
         // What all versions share, the real server looks at as if it were the definition's.
@@ -239,7 +250,7 @@ fn columns(version: &Value, of: &str) -> Vec<Cause> {
             causes.push(Cause::invalid(format!("{path}.type"), &kind.into(), &why));
         }
         if column["jsonPath"].as_str().unwrap_or_default().is_empty() {
-            causes.push(Cause::required(format!("{path}.jsonPath"), ""));
+            causes.push(Cause::required(format!("{path}.JSONPath"), ""));
         }
     }
     causes

@@ -54,7 +54,7 @@ def typed_create_read_replace_delete():
     replaced = core.replace_namespaced_config_map("crud", NAMESPACE, read)
     assert replaced.data == {"k": "2"}
     gone = core.delete_namespaced_config_map("crud", NAMESPACE)
-    return [plain(replaced), gone.status, refused(lambda: core.read_namespaced_config_map("crud", NAMESPACE))]
+    return [plain(replaced), plain(gone)["status"], refused(lambda: core.read_namespaced_config_map("crud", NAMESPACE))]
 
 
 @case

@@ -21,6 +21,7 @@ pub const FIELDS: &[(&str, &str)] = &[
         "since 1.22 to 1.24; before, all of them were FieldValueInvalid",
     ),
     ("f:ownerReferences[uid]", "since 1.23 a reference is owned as one value"),
+    ("column Restarts of pods", "since 1.22 it is text, which also says how long ago"),
     ("creationTimestamp: null", "since 1.34 no longer printed, neither in pod templates nor in bookmarks"),
     ("labels[kubernetes.io/metadata.name]", "since 1.21 every namespace carries its name as a label"),
 ];
@@ -45,6 +46,7 @@ pub fn drop_fields(object: &mut Map<String, Value>) {
     for field in ["labels", "f:labels"] {
         let Some(labels) = object.get_mut(field).and_then(Value::as_object_mut) else { continue };
         labels.remove(NAME_LABEL);
+        labels.remove(&format!("f:{NAME_LABEL}"));
         if labels.is_empty() && field == "labels" {
             object.remove(field);
         }
@@ -68,6 +70,28 @@ pub fn without_subresource(text: &str) -> String {
     text.replace(" with subresource \"status\"", "")
 }
 
+const RESTARTS: &str = "Restarts";
+
+/// Makes the headings of a table text where newer servers have it so.
+pub fn restarts_as_text(mut headings: Vec<Value>) -> Vec<Value> {
+    for heading in headings.iter_mut().filter(|heading| heading[0] == RESTARTS) {
+        heading[1] = json!("string");
+    }
+    headings
+}
+
+/// The same for the cells.
+pub fn numbers_as_text(headings: &[Value], rows: &[Value]) -> Vec<Value> {
+    let Some(column) = headings.iter().position(|heading| heading[0] == RESTARTS) else { return rows.to_vec() };
+    let mut rows = rows.to_vec();
+    for cell in rows.iter_mut().filter_map(|row| row.get_mut(column)) {
+        if cell.is_number() {
+            *cell = json!(cell.to_string());
+        }
+    }
+    rows
+}
+
 /// Merges the entries of field ownership that differ in the subresource only.
 pub fn merge_managers(entries: &[Value]) -> Vec<Value> {
     let mut merged: BTreeMap<String, Value> = BTreeMap::new();
@@ -89,6 +113,10 @@ pub fn merge_managers(entries: &[Value]) -> Vec<Value> {
 
 fn union(into: &mut Value, from: &Value) {
     if let (Some(into), Some(from)) = (into.as_object_mut(), from.as_object()) {
+        // Alone, a field is written as `{}`; in company as `.`.
+        if into.is_empty() != from.is_empty() {
+            into.insert(".".to_owned(), json!({}));
+        }
         for (name, value) in from {
             union(into.entry(name).or_insert_with(|| json!({})), value);
         }

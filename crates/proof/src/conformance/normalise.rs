@@ -58,6 +58,8 @@ pub fn steps(steps: &[Step], hidden: &[(String, String)]) -> Vec<Step> {
 /// What follows are numbers that no two servers share.
 const TOO_OLD: &str = "too old resource version";
 
+const STORED: &str = "AdditionalErrorMsg: ";
+
 fn is_list(object: &Map<String, Value>) -> bool {
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
     kind == "Table" || (kind.ends_with("List") && object.contains_key("items"))
@@ -111,6 +113,12 @@ fn value(seen: &Value, replace: &dyn Fn(&str) -> String, versions: &BTreeMap<u64
             Value::Object(fields.collect())
         }
         Value::Array(items) => Value::Array(items.iter().map(|item| value(item, replace, versions)).collect()),
+        // Between these, the real server tells where in etcd it looked.
+        Value::String(text) if text.contains("StorageError:") && text.contains(STORED) => {
+            let (head, rest) = text.split_once("StorageError:").unwrap_or_default();
+            let tail = rest.split_once(STORED).unwrap_or_default().1;
+            Value::from(replace(&format!("{head}{tail}")))
+        }
         Value::String(text) if text.starts_with(TOO_OLD) => json!(TOO_OLD),
         Value::String(text) => {
             let text = time(text).map_or_else(|| replace(text), str::to_owned);

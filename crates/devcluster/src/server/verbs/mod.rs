@@ -5,7 +5,7 @@ pub mod delete;
 mod patch;
 mod read;
 mod reviews;
-mod scale;
+pub mod scale;
 mod subresource;
 pub mod write;
 

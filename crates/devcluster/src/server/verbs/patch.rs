@@ -26,7 +26,8 @@ pub async fn patch(call: &Call, body: &Body) -> Result<Reply, ApiError> {
         APPLY_YAML | APPLY_JSON => apply(call, body).await,
         JSON | MERGE => change(call, body).await,
         STRATEGIC if !call.resource.is_custom() => change(call, body).await,
-        _ => Err(ApiError::unsupported_media_type(&accepted(call))),
+        STRATEGIC => Err(ApiError::unsupported_media_type(&accepted(call))),
+        _ => Err(ApiError { details: json!({}), ..ApiError::unsupported_media_type(&accepted(call)) }),
     }
 }
 
@@ -146,9 +147,10 @@ async fn upsert(
         return Err(ApiError::not_found(&call.resource, &call.info.name));
     }
     let object = merge(None)?;
-    if !text(config, "uid").is_empty() {
-        let why = "uid mismatch: the provided object specified uid, and no existing object was found";
-        return Err(ApiError::conflict(&call.resource, &call.info.name, why));
+    let uid = text(config, "uid");
+    if !uid.is_empty() {
+        let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+        return Err(ApiError::conflict(&call.resource, &call.info.name, &why));
     }
     create::insert(call, object, true).await
 }

@@ -77,13 +77,14 @@ pub fn check_names(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     let info = &call.info;
     let name = text(object, "name");
     if !name.is_empty() && name != info.name {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            info.name
-        )));
+        return Err(other_name(name, &info.name));
     }
     object["metadata"]["name"] = json!(info.name);
     check_namespace(call, object)
+}
+
+fn other_name(found: &str, wanted: &str) -> ApiError {
+    ApiError::bad_request(format!("the name of the object ({found}) does not match the name on the URL ({wanted})"))
 }
 
 fn other_namespace(found: &str, wanted: &str) -> ApiError {
@@ -245,8 +246,7 @@ fn inherit(call: &Call, before: &Value, after: &mut Value) -> Result<(), ApiErro
     let old = &before["metadata"];
     let name = text(after, "name");
     if !name.is_empty() && name != call.info.name {
-        let cause = Cause::invalid("metadata.name", &name.into(), "field is immutable");
-        return Err(ApiError::invalid(&call.resource, &call.info.name, &[cause]));
+        return Err(other_name(name, &call.info.name));
     }
     let namespace = text(after, "namespace");
     if !namespace.is_empty() && namespace != call.info.namespace {

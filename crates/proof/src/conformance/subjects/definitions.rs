@@ -215,7 +215,7 @@ async fn columns_need_a_path(t: Trial) {
     refused.names("spec.additionalPrinterColumns[0].type");
     let columns = json!({ "additionalPrinterColumns": [{ "name": "Size", "type": "integer" }] });
     let refused = post(&t, definition(&t, anything(), columns)).await.refused(422, "Invalid");
-    refused.names("spec.additionalPrinterColumns[0].jsonPath");
+    refused.names("spec.additionalPrinterColumns[0].JSONPath");
 }
 
 async fn defaults_have_to_fit(t: Trial) {

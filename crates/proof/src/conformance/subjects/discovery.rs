@@ -54,8 +54,8 @@ async fn resources(t: &Trial, path: &str, names: &[&str]) {
 }
 
 async fn core_resources(t: Trial) {
-    let names = ["configmaps", "secrets", "pods", "pods/status", "pods/log", "pods/eviction", "pods/binding", "nodes", "nodes/status",
-        "namespaces", "namespaces/status", "namespaces/finalize", "serviceaccounts", "services", "events", "persistentvolumeclaims"];
+    let names = ["configmaps", "secrets", "pods", "pods/status", "pods/log", "pods/binding", "nodes", "nodes/status",
+        "namespaces", "namespaces/status", "namespaces/finalize", "serviceaccounts", "events", "persistentvolumeclaims"];
     resources(&t, "/api/v1", &names).await;
 }
 

@@ -179,12 +179,14 @@ async fn rows_are_watched(t: Trial) {
     let made = quiet.post("configmaps", config_map("a", json!({ "k": "1" }))).await.is(201);
     let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
     let path = format!("configmaps?fieldSelector=metadata.name%3Da&resourceVersion={}", made.version());
-    let mut watch = t.watch_as(&path, accept).await;
+    let mut watch = quiet.watch_as(&path, accept).await;
     quiet.merge("configmaps/a", json!({ "data": { "l": "2" } })).await.is(200);
     quiet.merge("configmaps/a", json!({ "data": { "m": "2" } })).await.is(200);
     let first = watch.event().await;
     assert_eq!(first["object"]["rows"][0]["cells"][1], 2);
-    watch.event().await;
+    let second = watch.event().await;
+    t.note("headings of the second event", second["object"]["columnDefinitions"].clone());
+    assert_eq!(second["object"]["rows"][0]["cells"][1], 3);
 }
 
 async fn a_watch_ends_when_its_time_is_over(t: Trial) {
