@@ -83,11 +83,11 @@ pub fn finish(resource: &Resource, object: &mut Value) {
                 set(spec, "finalizers", json!(["kubernetes"]));
             }
         }
-        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => {
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole")
+            if object.get("rules").and_then(Value::as_array).is_none_or(Vec::is_empty) =>
+        {
             // Go has no other word for an empty list here.
-            if object.get("rules").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-                object.insert("rules".to_owned(), Value::Null);
-            }
+            object.insert("rules".to_owned(), Value::Null);
         }
         _ => {}
     }

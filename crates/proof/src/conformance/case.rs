@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use super::trial::{Step, Trial};
 
 /// No case takes longer unless something hangs.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// One behaviour: a script of requests with its essential assertions.
 pub struct Case {
@@ -56,12 +56,14 @@ impl Case {
     }
 
     /// Marks a difference that is meant.
+    #[must_use]
     pub fn exempt(mut self, why: &'static str) -> Self {
         self.exempt = Some(why);
         self
     }
 
     /// Runs while no other case does.
+    #[must_use]
     pub fn alone(mut self) -> Self {
         self.alone = true;
         self
@@ -103,6 +105,7 @@ impl Subject {
     }
 
     /// Only the cases whose `subject: name` contains the text.
+    #[must_use]
     pub fn filtered(mut self, text: Option<&str>) -> Self {
         if let Some(text) = text {
             let name = self.name;

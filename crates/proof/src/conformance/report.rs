@@ -1,6 +1,6 @@
 //! What a run found, in words.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 use similar::TextDiff;
@@ -74,9 +74,9 @@ fn difference(embedded: &[Step], real: &[Step]) -> String {
         };
         let diff =
             TextDiff::from_lines(&show(theirs), &show(ours)).unified_diff().context_radius(4).to_string();
-        text.push_str(&format!("  step {}: {what}\n", index + 1));
+        let _ = writeln!(text, "  step {}: {what}", index + 1);
         for line in diff.lines() {
-            text.push_str(&format!("    {line}\n"));
+            let _ = writeln!(text, "    {line}");
         }
     }
     text

@@ -51,7 +51,7 @@ impl Watch {
                 Ok(Some(bytes)) => self.buffer.extend(bytes),
                 Ok(None) if self.buffer.is_empty() => return None,
                 Ok(None) => return serde_json::from_slice(&std::mem::take(&mut self.buffer)).ok(),
-                Err(_) => panic!("{}: nothing came within {patience:?}", self.what),
+                Err(elapsed) => panic!("{}: nothing came within {patience:?}: {elapsed}", self.what),
             }
         }
     }

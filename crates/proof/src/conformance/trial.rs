@@ -73,7 +73,6 @@ impl Answer {
 
     /// Asserts the value at a JSON pointer; null stands for absent.
     #[track_caller]
-    #[allow(clippy::needless_pass_by_value)] // json!() at the call reads better without an ampersand
     pub fn has(self, pointer: &str, wanted: Value) -> Self {
         let found = self.body.pointer(pointer).unwrap_or(&Value::Null);
         assert_eq!(*found, wanted, "{pointer} of the answer to {}: {}", self.request, self.body);
@@ -199,13 +198,11 @@ impl Trial {
     }
 
     /// POST.
-    #[allow(clippy::needless_pass_by_value)] // as of all writes below: bodies are made for one request
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send_json(Method::POST, path, "application/json", &body).await
     }
 
     /// PUT.
-    #[allow(clippy::needless_pass_by_value)]
     pub async fn put(&self, path: &str, body: Value) -> Answer {
         self.send_json(Method::PUT, path, "application/json", &body).await
     }
@@ -216,25 +213,21 @@ impl Trial {
     }
 
     /// DELETE with options.
-    #[allow(clippy::needless_pass_by_value)]
     pub async fn delete_with(&self, path: &str, options: Value) -> Answer {
         self.send_json(Method::DELETE, path, "application/json", &options).await
     }
 
     /// JSON patch.
-    #[allow(clippy::needless_pass_by_value)]
     pub async fn json_patch(&self, path: &str, patch: Value) -> Answer {
         self.send_json(Method::PATCH, path, "application/json-patch+json", &patch).await
     }
 
     /// Merge patch.
-    #[allow(clippy::needless_pass_by_value)]
     pub async fn merge(&self, path: &str, patch: Value) -> Answer {
         self.send_json(Method::PATCH, path, "application/merge-patch+json", &patch).await
     }
 
     /// Strategic merge patch.
-    #[allow(clippy::needless_pass_by_value)]
     pub async fn strategic(&self, path: &str, patch: Value) -> Answer {
         self.send_json(Method::PATCH, path, "application/strategic-merge-patch+json", &patch).await
     }
@@ -250,7 +243,6 @@ impl Trial {
     }
 
     /// Server-side apply with parameters as they are in the path.
-    #[allow(clippy::needless_pass_by_value)]
     pub async fn apply_raw(&self, path: &str, config: Value) -> Answer {
         self.send_json(Method::PATCH, path, "application/apply-patch+yaml", &config).await
     }
