@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
-# Installs what the tests need and the machine lacks: kubectl, promtool, git (Debian and Ubuntu) and cargo-deny.
+# Installs what the tests need and the machine lacks: kubectl, promtool, git, Python (Debian and Ubuntu), cargo-deny and
+# the Python client of Kubernetes.
 set -euo pipefail
 
 CARGO_DENY_VERSION=0.20.2
+# As in crates/proof/src/conformance/python.rs.
+PYTHON_CLIENT_VERSION=37.0.2
 tools="${XDG_CACHE_HOME:-$HOME/.cache}/osc/tools"
 
 missing=()
 command -v git >/dev/null || missing+=(git)
 command -v kubectl >/dev/null || missing+=(kubernetes-client)
 command -v promtool >/dev/null || missing+=(prometheus)
+# Debian splits what a virtual environment needs from Python itself.
+python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
@@ -32,7 +37,7 @@ without_services() {
 if [ "${#missing[@]}" -gt 0 ]; then
     if ! command -v apt-get >/dev/null; then
         echo "Missing: ${missing[*]} (names of Debian packages). This script installs them with apt-get only;" >&2
-        echo "on this system, install git, kubectl and promtool with its own package manager and try again." >&2
+        echo "on this system, install git, kubectl, promtool and python3 with its own package manager and try again." >&2
         exit 1
     fi
     echo "installing ${missing[*]}"
@@ -50,4 +55,12 @@ if ! command -v cargo-deny >/dev/null && [ ! -x "$tools/bin/cargo-deny" ]; then
     CARGO_TARGET_DIR="$tools/target" cargo install --quiet --locked cargo-deny \
         --version "$CARGO_DENY_VERSION" --root "$tools"
     rm -rf "$tools/target"
+fi
+
+python="${XDG_CACHE_HOME:-$HOME/.cache}/osc/python-kubernetes-$PYTHON_CLIENT_VERSION"
+if ! "$python/bin/python" -c 'import kubernetes' 2>/dev/null; then
+    echo "installing the Python client of Kubernetes $PYTHON_CLIENT_VERSION into $python"
+    rm -rf "$python"
+    python3 -m venv "$python"
+    "$python/bin/pip" install --quiet --disable-pip-version-check "kubernetes==$PYTHON_CLIENT_VERSION"
 fi

@@ -19,6 +19,7 @@ const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{
 pub struct ControlPlane {
     directory: tempfile::TempDir,
     port: u16,
+    etcd_port: u16,
     processes: Vec<Process>,
 }
 
@@ -66,8 +67,8 @@ impl ControlPlane {
     /// Starts one. Nothing is in it but what the API server itself makes.
     pub async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut plane = Self { directory, port: free_port(), processes: Vec::new() };
         let (client_port, peer_port) = (free_port(), free_port());
+        let mut plane = Self { directory, port: free_port(), etcd_port: client_port, processes: Vec::new() };
         plane.write("audit-policy.yaml", AUDIT_POLICY);
         plane.write("tokens.csv", &format!("{ADMIN_TOKEN},admin,admin,system:masters\n"));
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
@@ -93,8 +94,9 @@ impl ControlPlane {
             format!("--token-auth-file={}", file("tokens.csv")),
             // As OpenShift has it: who blocks an owner's deletion must be allowed to.
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".to_owned(),
-            // Nobody makes the ServiceAccounts that it would demand of every pod.
-            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            // Nobody makes the ServiceAccounts that the one would demand of every pod, nobody takes away the taint that
+            // the other gives to every new node.
+            "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition".to_owned(),
             "--allow-privileged=true".to_owned(),
             format!("--audit-policy-file={}", file("audit-policy.yaml")),
             format!("--audit-log-path={}", file("audit.log")),
@@ -182,13 +184,34 @@ impl ControlPlane {
         )
     }
 
+    /// Makes etcd forget the history of all objects: what was read before cannot be continued.
+    pub async fn compact(&self) {
+        let url = format!("http://127.0.0.1:{}", self.etcd_port);
+        let etcd = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
+        let post =
+            |path: &str, body: &Value| http::Request::post(path).body(body.to_string().into_bytes()).unwrap();
+        let key = json!({ "key": "AA==" });
+        let answer: Value = etcd.request(post("/v3/kv/range", &key)).await.unwrap();
+        let revision = json!({ "revision": answer["header"]["revision"], "physical": true });
+        etcd.request_text(post("/v3/kv/compaction", &revision)).await.unwrap();
+    }
+
     fn client(&self, user: AuthInfo, user_agent: &str) -> Client {
+        Client::try_from(self.config(user, user_agent)).unwrap()
+    }
+
+    /// The configuration of a client that may do everything.
+    pub fn admin_config(&self, user_agent: &str) -> Config {
+        self.config(with_token(ADMIN_TOKEN), user_agent)
+    }
+
+    fn config(&self, user: AuthInfo, user_agent: &str) -> Config {
         let mut config = Config::new(format!("https://127.0.0.1:{}", self.port).parse().unwrap());
         // The server makes its own certificate at each start.
         config.accept_invalid_certs = true;
         config.auth_info = user;
         config.headers.push((http::header::USER_AGENT, user_agent.parse().unwrap()));
-        Client::try_from(config).unwrap()
+        config
     }
 
     /// A client that may do everything.

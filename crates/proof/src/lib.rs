@@ -3,6 +3,7 @@
 //! Each proof is a module with a function that runs it and a report that says how much was tried and what was found.
 //! `cargo xtask <proof>` runs it at full size, a test of the same name runs it smaller with `make test`.
 //!
+//! - [`conformance`]: the embedded server answers as a real kube-apiserver does.
 //! - [`crash`]: the operator dies after every write.
 //! - [`faults`]: random trouble by the thousand.
 //! - [`takeover`]: what the Go operator left is gone on with.
@@ -17,6 +18,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 pub mod bed;
+pub mod conformance;
 pub mod control_plane;
 pub mod crash;
 pub mod explore;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use osc_proof::{crash, explore, faults, stories, takeover};
+use osc_proof::{conformance, crash, explore, faults, stories, takeover};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -18,6 +18,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Proof {
+    /// Sends the same requests to the embedded server and to a real kube-apiserver, and shows what differs.
+    Conformance(conformance::Arguments),
     /// Explores every interleaving of small worlds.
     Explore(explore::Arguments),
     /// Kills the operator after every single write of every scenario.
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let filter = EnvFilter::builder().with_default_directive(silent).from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match Arguments::parse().proof {
+        Proof::Conformance(arguments) => conformance::run(&arguments),
         Proof::Explore(options) => explore::run(&options),
         Proof::Crash(arguments) => crash::run(&arguments),
         Proof::Faults(arguments) => faults::run(&arguments),

@@ -46,6 +46,8 @@ fn a_reboot_for_nothing_would_be_seen() {
 #[test]
 fn something_left_behind_or_changed_would_be_seen() {
     let (told, _) = damage(async |rig| {
+        // After the reboot: the drain before it would take the pod away.
+        tokio::time::sleep(Duration::from_mins(20)).await;
         rig.create_pod("stray", None).await;
         rig.merge::<k8s_openapi::api::core::v1::Node>(
             "worker-0",

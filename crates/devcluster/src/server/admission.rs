@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::call::{Call, NAMESPACES, State};
 use super::metadata;
@@ -20,6 +20,7 @@ pub async fn admit(call: &Call, verb: Verb, object: &mut Value) -> Result<(), Ap
     if verb == Verb::Create {
         namespace_exists(call, object)?;
         if call.resource.is("", "pods") {
+            tolerate_for_a_while(object);
             runtime_class(call, object)?;
         }
     }
@@ -88,6 +89,24 @@ fn runtime_class(call: &Call, pod: &mut Value) -> Result<(), ApiError> {
     }
     merge_tolerations(pod, &class["scheduling"]["tolerations"]);
     Ok(())
+}
+
+/// The DefaultTolerationSeconds plugin: a pod stays for five minutes on a node that is in trouble.
+fn tolerate_for_a_while(pod: &mut Value) {
+    let mut list = pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let of_key = |toleration: &Value| {
+            let named = toleration["key"].as_str().unwrap_or_default();
+            let effect = toleration["effect"].as_str().unwrap_or_default();
+            (named.is_empty() || named == key) && matches!(effect, "" | "NoExecute")
+        };
+        if !list.iter().any(of_key) {
+            list.push(
+                json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 }),
+            );
+        }
+    }
+    pod["spec"]["tolerations"] = Value::Array(list);
 }
 
 /// Returns what is wrong when a key has different values.

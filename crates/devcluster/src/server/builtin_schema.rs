@@ -124,7 +124,7 @@ impl<'a> Walk<'a> {
                 if !known {
                     self.unknown.push(join(name));
                 }
-                known && !value.is_null()
+                known && !value.is_null() && !is_omitted(schema, name, value)
             });
             for (name, value) in map {
                 if let Some(property) = properties.get(name) {
@@ -138,6 +138,20 @@ impl<'a> Walk<'a> {
         }
         Ok(())
     }
+}
+
+/// Go's `omitempty`: lists and maps of data that are empty are not there, unless the field is a required one. (The
+/// schemas do not say so of the rules of roles.)
+fn is_omitted(schema: &Value, name: &str, value: &Value) -> bool {
+    let property = &schema["properties"][name];
+    let empty = match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty() && property["additionalProperties"].is_object(),
+        _ => false,
+    };
+    empty
+        && name != "rules"
+        && !schema["required"].as_array().is_some_and(|required| required.iter().any(|field| field == name))
 }
 
 /// Types that stand for any JSON value, although the API types describe them as objects.

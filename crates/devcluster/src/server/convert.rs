@@ -32,12 +32,18 @@ pub fn seen(resource: &Resource, stored: &Arc<Value>) -> Arc<Value> {
         return stored.clone();
     }
     let wanted = resource.api_version();
-    if stored["apiVersion"] == wanted.as_str() {
+    let schema = resource.custom.as_ref().and_then(|custom| custom.schema.as_ref());
+    let schema = schema.filter(|schema| schema.has_defaults());
+    if stored["apiVersion"] == wanted.as_str() && schema.is_none() {
         return stored.clone();
     }
     let mut object = (**stored).clone();
     object["apiVersion"] = json!(wanted);
-    Arc::new(object)
+    // The schema may have got defaults since the object was stored.
+    if let Some(schema) = schema {
+        schema.default(&mut object);
+    }
+    if object == **stored { stored.clone() } else { Arc::new(object) }
 }
 
 /// An object of this resource as it is stored.

@@ -49,7 +49,8 @@ pub enum Origin {
 /// Checks and completes an object. Returns warnings.
 pub fn decode(call: &Call, object: &mut Value, origin: Origin) -> Result<Vec<String>, ApiError> {
     let validation = FieldValidation::of(call)?;
-    identify(call, object)?;
+    check_manager(call)?;
+    identify(call, object, origin)?;
     metadata::map(object)?;
     let unknown = match &call.resource.custom {
         Some(custom) => match &custom.schema {
@@ -86,7 +87,25 @@ pub fn complete(call: &Call, object: &mut Value) {
     }
 }
 
-fn identify(call: &Call, object: &mut Value) -> Result<(), ApiError> {
+fn check_manager(call: &Call) -> Result<(), ApiError> {
+    let Some(manager) = call.info.parameter("fieldManager") else { return Ok(()) };
+    let why = if manager.len() > 128 {
+        "may not be longer than 128 bytes"
+    } else if manager.chars().any(char::is_control) {
+        "should only contain printable characters"
+    } else {
+        return Ok(());
+    };
+    let kind = match call.info.verb {
+        super::Verb::Create => "CreateOptions",
+        super::Verb::Patch => "PatchOptions",
+        _ => "UpdateOptions",
+    };
+    let cause = Cause::invalid("fieldManager", &manager.into(), why);
+    Err(ApiError::invalid_kind("meta.k8s.io", kind, "", &[cause]))
+}
+
+fn identify(call: &Call, object: &mut Value, origin: Origin) -> Result<(), ApiError> {
     let resource = &call.resource;
     if !object.is_object() {
         return Err(ApiError::bad_request("the object provided is not a JSON object"));
@@ -99,6 +118,17 @@ fn identify(call: &Call, object: &mut Value) -> Result<(), ApiError> {
                 return Err(ApiError::bad_request(format!("Object 'Kind' is missing in '{object}'")));
             }
             object[field] = json!(wanted);
+        } else if found != wanted && resource.is_custom() && field == "kind" {
+            let cause = Cause::invalid("kind", &found.into(), &format!("must be {wanted}"));
+            return Err(ApiError::invalid_kind(
+                &resource.group,
+                found,
+                metadata::text(object, "name"),
+                &[cause],
+            ));
+        } else if found != wanted && origin == Origin::Patch {
+            let why = format!("the {field} in the data ({found}) does not match the expected one ({wanted})");
+            return Err(refused(call, object, origin, &why));
         } else if found != wanted {
             let what = if field == "kind" { "kind" } else { "API version" };
             return Err(ApiError::bad_request(format!(

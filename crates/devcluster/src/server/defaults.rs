@@ -30,6 +30,7 @@ pub fn apply(resource: &Resource, object: &mut Value) {
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Pod") => pod_object(object),
         ("", "Namespace") => namespace(object),
+        ("", "Node") => set(object, "spec", json!({})),
         ("", "Service") => service(object),
         ("", "Secret") => {
             set(object, "type", json!("Opaque"));
@@ -55,11 +56,70 @@ fn pod_object(object: &mut Map<String, Value>) {
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         pod_spec(spec);
         set(spec, "enableServiceLinks", json!(true));
-        set(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
-        set(spec, "priority", json!(0));
     }
-    if let Some(status) = child(object, "status") {
-        set(status, "phase", json!("Pending"));
+    let status = object.get_mut("status").and_then(Value::as_object_mut);
+    if let Some(status) = status
+        && let Some(address) = status.get("podIP").cloned()
+    {
+        set(status, "podIPs", json!([{ "ip": address }]));
+    }
+}
+
+/// Fills in what is nobody's: what the real server writes only after it has recorded who owns what.
+pub fn finish(resource: &Resource, object: &mut Value) {
+    let Some(object) = object.as_object_mut() else { return };
+    match (resource.group.as_str(), resource.kind.as_str()) {
+        ("", "Pod") => {
+            if let Some(spec) = child(object, "spec") {
+                set(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
+                set(spec, "priority", json!(0));
+            }
+            if let Some(status) = child(object, "status") {
+                set(status, "phase", json!("Pending"));
+            }
+        }
+        ("", "Namespace") => {
+            if let Some(spec) = child(object, "spec") {
+                set(spec, "finalizers", json!(["kubernetes"]));
+            }
+        }
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => {
+            // Go has no other word for an empty list here.
+            if object.get("rules").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+                object.insert("rules".to_owned(), Value::Null);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The quality of service of a pod, once admission is done with it.
+pub fn classify(resource: &Resource, object: &mut Value) {
+    if resource.is("", "pods") {
+        object["status"]["qosClass"] = json!(quality(&object["spec"]));
+    }
+}
+
+fn quality(spec: &Value) -> &'static str {
+    const COUNTED: [&str; 2] = ["cpu", "memory"];
+    let lists = ["containers", "initContainers"].into_iter().filter_map(|field| spec[field].as_array());
+    let containers: Vec<&Value> = lists.flatten().collect();
+    let amount = |container: &Value, kind: &str, what: &str| container["resources"][kind][what].clone();
+    let any = containers.iter().any(|container| {
+        COUNTED.iter().any(|what| {
+            !amount(container, "requests", what).is_null() || !amount(container, "limits", what).is_null()
+        })
+    });
+    let all = containers.iter().all(|container| {
+        COUNTED.iter().all(|what| {
+            let limit = amount(container, "limits", what);
+            !limit.is_null() && limit == amount(container, "requests", what)
+        })
+    });
+    match (any, all) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
     }
 }
 
@@ -145,9 +205,6 @@ fn template(spec: &mut Map<String, Value>) {
 }
 
 fn namespace(object: &mut Map<String, Value>) {
-    if let Some(spec) = child(object, "spec") {
-        set(spec, "finalizers", json!(["kubernetes"]));
-    }
     if let Some(status) = child(object, "status") {
         set(status, "phase", json!("Active"));
     }

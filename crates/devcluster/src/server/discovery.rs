@@ -8,6 +8,7 @@ use super::call::State;
 use super::output::{self, ResponseBody};
 use super::registry::{Registry, Resource, api_version};
 use super::route::RequestInfo;
+use super::verbs::scale;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -80,6 +81,9 @@ fn subresources(resource: &Resource) -> Vec<(&'static str, [&str; 3], &'static [
     let mut list = Vec::new();
     if resource.status {
         list.push(("status", own, CHANGE));
+    }
+    if scale::is_offered(resource) {
+        list.push(("scale", ["Scale", "autoscaling", "v1"], CHANGE));
     }
     if resource.is("", "pods") {
         list.push(("binding", ["Binding", "", "v1"], CREATE));

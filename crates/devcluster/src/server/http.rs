@@ -195,6 +195,13 @@ fn late(events: EventStream, lag: Duration) -> EventStream {
     Box::pin(chunks.flatten())
 }
 
+/// Whether a path leads into an API group that is not built in.
+fn is_foreign(state: &State, path: &str) -> bool {
+    let Some(rest) = path.strip_prefix("/apis/") else { return false };
+    let group = rest.split('/').next().unwrap_or_default();
+    !state.registry().all().any(|resource| resource.group == group && !resource.is_custom())
+}
+
 async fn dispatch(
     state: &Arc<State>,
     info: &Arc<RequestInfo>,
@@ -205,18 +212,29 @@ async fn dispatch(
 ) -> Result<Response<ResponseBody>, ApiError> {
     if !info.is_resource {
         return if *method == Method::GET || *method == Method::HEAD {
-            discovery::answer(state, info, headers)
-                .or_else(|| openapi::answer(state, info, headers))
-                .ok_or_else(ApiError::no_such_path)
+            match discovery::answer(state, info, headers).or_else(|| openapi::answer(state, info, headers)) {
+                Some(response) => Ok(response),
+                None if is_foreign(state, &info.path) => Ok(output::no_page()),
+                None => Err(ApiError::no_such_path()),
+            }
         } else {
             Err(ApiError::method_not_allowed())
         };
     }
     let registry = state.registry();
-    let resource = registry
-        .find(&info.group, &info.version, &info.resource)
-        .cloned()
-        .ok_or_else(ApiError::no_such_path)?;
+    let Some(resource) = registry.find(&info.group, &info.version, &info.resource).cloned() else {
+        // Nobody is behind such a path, not even somebody who could refuse it in JSON.
+        let is_known = registry.of_version(&info.group, &info.version).any(|resource| !resource.is_custom());
+        return if is_known { Err(ApiError::no_such_path()) } else { Ok(output::no_page()) };
+    };
+    let misplaced = if resource.namespaced {
+        info.namespace.is_empty() && !info.name.is_empty()
+    } else {
+        !info.namespace.is_empty()
+    };
+    if misplaced && resource.is_custom() {
+        return Ok(output::no_page());
+    }
     let form = output::form(headers)?;
     let call = Call { state: state.clone(), info: info.clone(), resource, registry };
     let mut reply = verbs::handle(&call, body).await?;

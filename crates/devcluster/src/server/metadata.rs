@@ -6,6 +6,29 @@ use super::names;
 use super::registry::Resource;
 use super::status::{ApiError, Cause};
 
+/// Keys and values of all annotations together, in bytes.
+const ANNOTATIONS_LIMIT: usize = 256 * 1024;
+
+/// The fields that metadata may have; others are dropped.
+const FIELDS: [&str; 16] = [
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "clusterName",
+    "managedFields",
+];
+
 /// Text of a metadata field, empty if absent.
 pub fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object["metadata"][field].as_str().unwrap_or_default()
@@ -77,6 +100,7 @@ pub fn put(map: &mut Map<String, Value>, field: &str, value: Option<&Value>) {
 pub fn tidy(object: &mut Value) {
     let Some(metadata) = object["metadata"].as_object_mut() else { return };
     metadata.retain(|field, value| match field.as_str() {
+        unknown if !FIELDS.contains(&unknown) => false,
         "labels" | "annotations" => value.as_object().is_none_or(|map| !map.is_empty()) && !value.is_null(),
         "finalizers" | "ownerReferences" => {
             value.as_array().is_none_or(|a| !a.is_empty()) && !value.is_null()
@@ -116,12 +140,27 @@ pub fn validate(resource: &Resource, object: &Value) -> Vec<Cause> {
             }
         }
     }
+    let size: usize = metadata["annotations"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| key.len() + value.as_str().unwrap_or_default().len())
+        .sum();
+    if size > ANNOTATIONS_LIMIT {
+        let message = format!("Too long: must have at most {ANNOTATIONS_LIMIT} bytes");
+        causes.push(Cause::new("FieldValueTooLong", "metadata.annotations", message));
+    }
     causes.extend(owners(metadata));
     for (index, finalizer) in finalizers(object).into_iter().enumerate() {
-        let path = format!("metadata.finalizers[{index}]");
-        causes.extend(
-            names::qualified(finalizer).iter().map(|why| Cause::invalid(&path, &finalizer.into(), why)),
-        );
+        let complaints = names::qualified(finalizer);
+        let standard = matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion");
+        if complaints.is_empty() && !standard && !finalizer.contains('/') && !resource.is_custom() {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(Cause::invalid(format!("metadata.finalizers[{index}]"), &finalizer.into(), why));
+        }
+        let complaints =
+            complaints.iter().map(|why| Cause::invalid("metadata.finalizers", &finalizer.into(), why));
+        causes.extend(complaints);
     }
     causes
 }
@@ -129,7 +168,7 @@ pub fn validate(resource: &Resource, object: &Value) -> Vec<Cause> {
 fn owners(metadata: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let mut controllers = 0;
-    for (index, owner) in metadata["ownerReferences"].as_array().into_iter().flatten().enumerate() {
+    for owner in metadata["ownerReferences"].as_array().into_iter().flatten() {
         for (field, why) in [
             ("apiVersion", "version must not be empty"),
             ("kind", "must not be empty"),
@@ -137,7 +176,7 @@ fn owners(metadata: &Value) -> Vec<Cause> {
             ("uid", "must not be empty"),
         ] {
             if owner[field].as_str().unwrap_or_default().is_empty() {
-                let path = format!("metadata.ownerReferences[{index}].{field}");
+                let path = format!("metadata.ownerReferences.{field}");
                 causes.push(Cause::invalid(path, &"".into(), why));
             }
         }

@@ -67,6 +67,11 @@ pub fn json(code: u16, value: &impl Serialize) -> Response<ResponseBody> {
     bytes(code, "application/json", serde_json::to_vec(value).unwrap_or_default())
 }
 
+/// The answer where no API is served.
+pub fn no_page() -> Response<ResponseBody> {
+    bytes(404, "text/plain; charset=utf-8", "404 page not found\n")
+}
+
 /// A refusal.
 pub fn error(error: &ApiError) -> Response<ResponseBody> {
     let mut response = json(error.code, &error.to_value());
@@ -129,15 +134,42 @@ struct List<'a> {
     kind: &'a str,
     api_version: String,
     metadata: Value,
-    items: Vec<&'a Value>,
+    items: Vec<Item<'a>>,
 }
 
-fn whole_list<'a>(resource: &'a Resource, listing: &'a Listing, metadata: Value) -> List<'a> {
+/// One object of a list. Those of built-in kinds do not repeat their kind and version.
+enum Item<'a> {
+    Whole(&'a Value),
+    Untyped(&'a Value),
+}
+
+impl Serialize for Item<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Whole(object) => object.serialize(serializer),
+            Self::Untyped(object) => {
+                let fields = object.as_object().into_iter().flatten();
+                serializer
+                    .collect_map(fields.filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind")))
+            }
+        }
+    }
+}
+
+fn whole_list<'a>(resource: &'a Resource, listing: &'a Listing, mut metadata: Value) -> List<'a> {
+    if resource.is_custom() && metadata["continue"].is_null() {
+        // As the real server prints lists of what has no Go type.
+        metadata["continue"] = json!("");
+    }
     List {
         kind: &resource.list_kind,
         api_version: resource.api_version(),
         metadata,
-        items: listing.items.iter().map(|item| &**item).collect(),
+        items: listing
+            .items
+            .iter()
+            .map(|item| if resource.is_custom() { Item::Whole(item) } else { Item::Untyped(item) })
+            .collect(),
     }
 }
 

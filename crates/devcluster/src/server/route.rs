@@ -129,7 +129,7 @@ impl RequestInfo {
             && watch == "watch"
             && !tail.is_empty()
         {
-            self.query.insert("watch".into(), "true".into());
+            self.query.insert("watch".into(), "prefix".into());
             rest = tail;
         }
         // `namespaces/x/status` and `namespaces/x/finalize` are subresources of the namespace itself.
@@ -155,6 +155,8 @@ impl RequestInfo {
             Method::PATCH => Verb::Patch,
             Method::DELETE if one => Verb::Delete,
             Method::DELETE => Verb::DeleteCollection,
+            // One object is watched below the prefix only; elsewhere the parameter means nothing for it.
+            _ if one && self.query.get("watch").is_none_or(|watch| watch != "prefix") => Verb::Get,
             _ if self.is_resource && self.flag("watch") => Verb::Watch,
             _ if one || !self.is_resource => Verb::Get,
             _ => Verb::List,

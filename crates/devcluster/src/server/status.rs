@@ -141,6 +141,11 @@ impl ApiError {
         Self::new(400, "BadRequest", message)
     }
 
+    /// 500, for what the real server did not expect either.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
+    }
+
     /// 401.
     pub fn unauthorized() -> Self {
         Self::new(401, "Unauthorized", "Unauthorized")
@@ -165,7 +170,8 @@ impl ApiError {
 
     /// 406: the client accepts nothing that this server offers.
     pub fn not_acceptable(offered: &str) -> Self {
-        Self::new(406, "NotAcceptable", format!("only the following media types are accepted: {offered}"))
+        let message = format!("only the following media types are accepted: {offered}");
+        Self { details: json!({}), ..Self::new(406, "NotAcceptable", message) }
     }
 
     /// 410: the resource version is older than the history that is kept.
@@ -175,13 +181,10 @@ impl ApiError {
 
     /// 415.
     pub fn unsupported_media_type(accepted: &str) -> Self {
-        Self::new(
-            415,
-            "UnsupportedMediaType",
-            format!(
-                "the body of the request was in an unknown format - accepted media types include: {accepted}"
-            ),
-        )
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {accepted}"
+        );
+        Self::new(415, "UnsupportedMediaType", message)
     }
 
     /// 422 with one or more causes.
@@ -250,7 +253,9 @@ fn details_map(group: &str, kind: &str, name: &str) -> Map<String, Value> {
     if !group.is_empty() {
         map.insert("group".into(), group.into());
     }
-    map.insert("kind".into(), kind.into());
+    if !kind.is_empty() {
+        map.insert("kind".into(), kind.into());
+    }
     map
 }
 

@@ -13,12 +13,29 @@ use tokio::sync::mpsc;
 use super::signal::Signal;
 
 /// Where an object is within its collection. Cluster-scoped objects have an empty namespace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// Namespace or empty.
     pub namespace: String,
     /// Name.
     pub name: String,
+}
+
+/// In the order of etcd, where a key is one text: `a-b/x` comes before `a/x`.
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        if self.namespace == other.namespace {
+            return self.name.cmp(&other.name);
+        }
+        let (one, two) = (self.namespace.bytes().chain([b'/']), other.namespace.bytes().chain([b'/']));
+        one.cmp(two)
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl Key {

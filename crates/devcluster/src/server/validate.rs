@@ -77,13 +77,23 @@ fn pod_spec(spec: &Value, path: &str) -> Vec<Cause> {
 fn data_keys(object: &Value) -> Vec<Cause> {
     const WHY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
     let fits = |key: &str| {
-        !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        !key.is_empty()
+            && key != "."
+            && !key.starts_with("..")
+            && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
     let mut causes = Vec::new();
     for field in ["data", "binaryData"] {
         for key in object[field].as_object().into_iter().flat_map(|map| map.keys()).filter(|key| !fits(key)) {
             causes.push(Cause::invalid(format!("{field}[{key}]"), &key.as_str().into(), WHY));
         }
+    }
+    let keys = object["data"].as_object().into_iter().flat_map(|map| map.keys());
+    for key in
+        keys.filter(|key| object["kind"] == "ConfigMap" && !object["binaryData"][key.as_str()].is_null())
+    {
+        let why = "duplicate of key present in binaryData";
+        causes.push(Cause::invalid(format!("data[{key}]"), &key.as_str().into(), why));
     }
     causes
 }
@@ -94,6 +104,8 @@ fn workload(object: &Value) -> Vec<Cause> {
     let labels = &spec["template"]["metadata"]["labels"];
     if spec["selector"].is_null() {
         causes.push(Cause::required("spec.selector", ""));
+        let why = "`selector` does not match template `labels`";
+        causes.push(Cause::invalid("spec.template.metadata.labels", labels, why));
     } else {
         match LabelSelector::from_value(&spec["selector"]) {
             Ok(selector) if !selector.matches(labels.as_object()) => {
@@ -148,21 +160,98 @@ fn definition(object: &Value) -> Vec<Cause> {
         let why = "must be spec.names.plural+\".\"+spec.group";
         causes.push(Cause::invalid("metadata.name", &metadata::text(object, "name").into(), why));
     }
+    let scope = &spec["scope"];
+    if scope.as_str().unwrap_or_default().is_empty() {
+        causes.push(Cause::required("spec.scope", ""));
+    } else if scope != "Namespaced" && scope != "Cluster" {
+        causes.push(Cause::unsupported("spec.scope", scope, &["Cluster", "Namespaced"]));
+    }
+    causes.extend(approval(object));
+    causes.extend(definition_names(&spec["names"]));
     let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
     if versions.iter().filter(|version| version["storage"] == true).count() != 1 {
         let why = "must have exactly one version marked as storage version";
         causes.push(Cause::invalid("spec.versions", &spec["versions"], why));
+        let why = "must have the storage version among them";
+        causes.push(Cause::invalid("status.storedVersions", &spec["versions"], why));
     }
     for (index, version) in versions.iter().enumerate() {
+        let name = version["name"].as_str().unwrap_or_default();
+        let complaints = names::label_1035(name);
+        let mut paths = vec![format!("spec.versions[{index}].name")];
+        // What all versions share, the real server looks at as if it were the definition's.
+        if versions.len() == 1 {
+            paths.push("spec.version".to_owned());
+        }
+        for path in paths {
+            causes.extend(complaints.iter().map(|why| Cause::invalid(&path, &name.into(), why)));
+        }
         let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
         let schema = &version["schema"]["openAPIV3Schema"];
+        let of = if versions.len() == 1 { "spec".to_owned() } else { format!("spec.versions[{index}]") };
+        causes.extend(columns(version, &of));
         if schema.is_null() {
             causes.push(Cause::required(path, "schemas are required"));
         } else if let Err(errors) = crate::object::schema::Schema::from_openapi(schema) {
+            let path = if versions.len() == 1 { "spec.validation.openAPIV3Schema".to_owned() } else { path };
             causes.extend(errors.into_iter().map(|e| {
                 let field = if e.path.is_empty() { path.clone() } else { format!("{path}.{}", e.path) };
                 Cause::new(&e.reason, field, e.message)
             }));
+        }
+    }
+    causes
+}
+
+/// Groups of Kubernetes itself are for those who have the community's word for it.
+fn approval(object: &Value) -> Option<Cause> {
+    const ANNOTATION: &str = "api-approved.kubernetes.io";
+    let group = object["spec"]["group"].as_str().unwrap_or_default();
+    let protected = ["k8s.io", "kubernetes.io"]
+        .iter()
+        .any(|home| group.strip_suffix(home).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')));
+    let approved = object["metadata"]["annotations"][ANNOTATION].as_str().unwrap_or_default();
+    (protected && approved.is_empty()).then(|| {
+        let hint = "protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111";
+        Cause::required(format!("metadata.annotations[{ANNOTATION}]"), hint)
+    })
+}
+
+fn definition_names(wanted: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let mut check = |field: String, name: &Value| {
+        let text = name.as_str().unwrap_or_default().to_lowercase();
+        causes.extend(names::label_1035(&text).iter().map(|why| Cause::invalid(field.clone(), name, why)));
+    };
+    for field in ["plural", "singular", "kind", "listKind"] {
+        if !wanted[field].as_str().unwrap_or_default().is_empty() {
+            check(format!("spec.names.{field}"), &wanted[field]);
+        }
+    }
+    for (index, name) in wanted["shortNames"].as_array().into_iter().flatten().enumerate() {
+        check(format!("spec.names.shortNames[{index}]"), name);
+    }
+    causes
+}
+
+/// `of` is the path of what the columns belong to.
+fn columns(version: &Value, of: &str) -> Vec<Cause> {
+    const KINDS: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
+    let mut causes = Vec::new();
+    for (index, column) in version["additionalPrinterColumns"].as_array().into_iter().flatten().enumerate() {
+        let path = format!("{of}.additionalPrinterColumns[{index}]");
+        let kind = column["type"].as_str().unwrap_or_default();
+        if kind.is_empty() {
+            causes.push(Cause::required(
+                format!("{path}.type"),
+                &format!("must be one of {}", KINDS.join(",")),
+            ));
+        } else if !KINDS.contains(&kind) {
+            let why = format!("must be one of {}", KINDS.join(","));
+            causes.push(Cause::invalid(format!("{path}.type"), &kind.into(), &why));
+        }
+        if column["jsonPath"].as_str().unwrap_or_default().is_empty() {
+            causes.push(Cause::required(format!("{path}.JSONPath"), ""));
         }
     }
     causes

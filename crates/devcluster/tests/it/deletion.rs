@@ -41,11 +41,7 @@ async fn preconditions_hold() {
     let wrong = json!({ "preconditions": { "uid": "0000" } });
     let refused = api.delete_with(&path("a"), wrong).await.unwrap_err();
     assert_eq!((refused.code, refused.reason.as_str()), (409, "Conflict"));
-    assert!(
-        refused.message.contains("Precondition failed: UID in precondition: 0000"),
-        "{}",
-        refused.message
-    );
+    assert!(refused.message.contains("the UID in the precondition (0000"), "{}", refused.message);
     let right = json!({ "preconditions": { "uid": made["metadata"]["uid"] } });
     let done = api.delete_with(&path("a"), right).await.unwrap();
     assert_eq!((done["kind"].as_str(), done["status"].as_str()), (Some("Status"), Some("Success")));

@@ -36,11 +36,11 @@ pub const OPERATOR: &str = names::OPERATOR_NAME;
 /// How long anything may take, in real time. Generous: the machine may be busy with other stories.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How long the simulated Machine Config Operator takes to render machine configs after a change, and to notice one.
-/// The few milliseconds between two writes are seconds of simulated time; as in a real cluster, they shall be too short
-/// for what is in between to be rolled out.
-const RENDER: Duration = Duration::from_mins(2);
-const SYNC_DELAY: Duration = Duration::from_secs(20);
+/// How long, in real time, the simulated Machine Config Operator takes to render machine configs after a change, and to
+/// notice one. The operator takes real time between two writes, too; as in a real cluster, that shall be too short for
+/// what is in between to be rolled out.
+const RENDER: Duration = Duration::from_millis(400);
+const SYNC_DELAY: Duration = Duration::from_millis(70);
 
 /// Kinds of `deploy/` that are left out: the monitoring stack's definitions are not installed on these clusters, and the
 /// operator's pod is a task here.
@@ -119,7 +119,8 @@ impl Bed {
     pub async fn bare(on: On, topology: &Topology) -> Self {
         let (server, clock) = Server::start(on, topology).await;
         let cancel = CancellationToken::new();
-        let timing = Timing { render: RENDER, sync_delay: SYNC_DELAY, ..Timing::default() };
+        let (render, sync_delay) = (RENDER.mul_f64(on.speed()), SYNC_DELAY.mul_f64(on.speed()));
+        let timing = Timing { render, sync_delay, ..Timing::default() };
         let options = SimOptions { clock: clock.clone(), timing, ..SimOptions::default() };
         let handle = tokio::spawn(sim::run(server.client("osc-simulation"), options, cancel.clone()));
         let client = server.client("test");

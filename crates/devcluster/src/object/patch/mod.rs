@@ -19,8 +19,12 @@ pub enum PatchError {
 
 /// Applies a JSON patch (RFC 6902). Either all operations apply or none does.
 pub fn json(target: &Value, patch: &Value) -> Result<Value, PatchError> {
-    let operations: Vec<PatchOperation> = serde_json::from_value(patch.clone())
-        .map_err(|e| PatchError::Malformed(format!("error decoding patch: {e}")))?;
+    let operations: Vec<PatchOperation> = serde_json::from_value(patch.clone()).map_err(|e| {
+        let why = format!("error decoding patch: {e}");
+        // A list of objects is a patch, whatever they say.
+        let is_list = patch.as_array().is_some_and(|list| list.iter().all(Value::is_object));
+        if is_list { PatchError::Unprocessable(why) } else { PatchError::Malformed(why) }
+    })?;
     let mut patched = target.clone();
     json_patch::patch(&mut patched, &operations).map_err(|e| {
         let operation = operations.get(e.operation).map_or("patch", name);

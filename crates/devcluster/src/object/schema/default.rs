@@ -15,6 +15,18 @@ pub(super) fn root(node: &SchemaNode, object: &mut Value) {
     }
 }
 
+/// Whether a schema or one below it has a default.
+pub(super) fn is_anywhere(node: &SchemaNode) -> bool {
+    let additional = match &node.additional {
+        Additional::Schema(schema) => is_anywhere(schema),
+        _ => false,
+    };
+    node.default.is_some()
+        || additional
+        || node.items.as_deref().is_some_and(is_anywhere)
+        || node.properties.values().any(is_anywhere)
+}
+
 fn value(node: &SchemaNode, value: &mut Value) {
     match value {
         Value::Object(object) => fields(node, object, node.embedded),

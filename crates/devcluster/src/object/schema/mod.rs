@@ -52,6 +52,11 @@ impl Schema {
         prune::root(&self.root, object)
     }
 
+    /// Whether there is anything to fill in.
+    pub fn has_defaults(&self) -> bool {
+        default::is_anywhere(&self.root)
+    }
+
     pub(super) fn root(&self) -> &SchemaNode {
         &self.root
     }

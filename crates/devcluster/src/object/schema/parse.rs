@@ -1,6 +1,7 @@
 //! Reads `openAPIV3Schema`.
 
 use super::message::{FieldError, child};
+use super::validate::complaints;
 use super::{Additional, Bound, Kind, ListType, Range, Rules, SchemaNode};
 use regex::Regex;
 use serde_json::{Map, Number, Value};
@@ -43,6 +44,12 @@ impl Reader {
                 "must not be empty for specified object fields"
             };
             self.errors.push(FieldError::required(&child(path, "type"), detail));
+        }
+        if node.kind == Some(Kind::Array) && node.items.is_none() {
+            self.errors.push(FieldError::required(&child(path, "items"), "must be specified"));
+        }
+        if let Some(default) = node.default.as_ref().filter(|default| !default.is_null() || !node.nullable) {
+            self.errors.extend(complaints(&node, default, &child(path, "default"), false));
         }
         node
     }

@@ -13,7 +13,7 @@ pub(super) fn root(node: &SchemaNode, object: &Value) -> Vec<FieldError> {
     out
 }
 
-fn complaints(node: &SchemaNode, value: &Value, path: &str, is_root: bool) -> Vec<FieldError> {
+pub(super) fn complaints(node: &SchemaNode, value: &Value, path: &str, is_root: bool) -> Vec<FieldError> {
     let mut out = Vec::new();
     Check { out: &mut out, is_root }.value(node, value, path);
     out

@@ -51,7 +51,6 @@ const CONTAINER: Rows = &[
     ("env[].valueFrom.resourceFieldRef", Atomic),
     ("env[].valueFrom.secretKeyRef", Atomic),
     ("ports", Keyed(&["containerPort", "protocol=TCP"], "containerPort")),
-    ("resources", AlwaysThere),
     ("resources.claims", KeyedApply(NAME)),
     ("resources.limits", Map),
     ("resources.requests", Map),

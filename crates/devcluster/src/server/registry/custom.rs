@@ -16,6 +16,8 @@ pub struct Custom {
     pub openapi: Arc<Value>,
     /// `additionalPrinterColumns`.
     pub columns: Vec<Column>,
+    /// The subresource `scale` as declared; null for none.
+    pub scale: Value,
     /// Whether the definition is being deleted.
     pub terminating: bool,
 }
@@ -82,6 +84,7 @@ pub fn resources(definition: &Value) -> Vec<Resource> {
                     schema,
                     openapi,
                     columns: columns(version),
+                    scale: version["subresources"]["scale"].clone(),
                     terminating: definition["metadata"]["deletionTimestamp"].is_string(),
                 }),
                 generate: None,

@@ -150,12 +150,12 @@ pub fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> 
         ("", "nodes") => node(object, &aged),
         ("", "namespaces") => vec![name, status["phase"].clone(), aged],
         ("", "configmaps") => {
-            vec![name, json!((count(&object["data"]) + count(&object["binaryData"])).to_string()), aged]
+            vec![name, json!(count(&object["data"]) + count(&object["binaryData"])), aged]
         }
         ("", "secrets") => {
-            vec![name, object["type"].clone(), json!(count(&object["data"]).to_string()), aged]
+            vec![name, object["type"].clone(), json!(count(&object["data"])), aged]
         }
-        ("", "serviceaccounts") => vec![name, json!(count(&object["secrets"]).to_string()), aged],
+        ("", "serviceaccounts") => vec![name, json!(count(&object["secrets"])), aged],
         ("", "services") => service(object, aged),
         ("apps", "daemonsets") => {
             let mut row = vec![
@@ -176,8 +176,8 @@ pub fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> 
             let mut row = vec![
                 name,
                 json!(ready),
-                json!(number(&status["updatedReplicas"]).to_string()),
-                json!(number(&status["availableReplicas"]).to_string()),
+                json!(number(&status["updatedReplicas"])),
+                json!(number(&status["availableReplicas"])),
                 aged,
             ];
             row.extend(template(spec));
@@ -270,6 +270,12 @@ fn pod_status(object: &Value, statuses: &[Value]) -> String {
             waiting.clone_into(&mut reason);
         } else if let Some(terminated) = state["terminated"]["reason"].as_str().filter(|r| !r.is_empty()) {
             terminated.clone_into(&mut reason);
+        } else if let Some(terminated) = state["terminated"].as_object() {
+            let number = |field: &str| terminated.get(field).and_then(Value::as_i64).unwrap_or(0);
+            reason = match number("signal") {
+                0 => format!("ExitCode:{}", number("exitCode")),
+                signal => format!("Signal:{signal}"),
+            };
         }
     }
     if object["metadata"]["deletionTimestamp"].is_string() {

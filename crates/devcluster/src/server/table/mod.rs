@@ -68,15 +68,13 @@ pub fn render(
             row
         })
         .collect();
-    let columns: Vec<Value> = if headings {
+    let columns: Option<Vec<Value>> = headings.then(|| {
         let list = match &resource.custom {
             Some(custom) => custom_headings(&custom.columns),
             None => builtin::headings(resource),
         };
         list.iter().map(definition).collect()
-    } else {
-        Vec::new()
-    };
+    });
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
         "columnDefinitions": columns, "rows": rows,

@@ -14,7 +14,7 @@ use crate::server::registry::Resource;
 use crate::server::route::Verb;
 use crate::server::status::ApiError;
 use crate::server::store::{Changed, Expect};
-use crate::server::{admission, convert, definition, validate};
+use crate::server::{admission, convert, defaults, definition, validate};
 
 const NAME_ATTEMPTS: usize = 8;
 
@@ -23,7 +23,9 @@ pub async fn create(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     let mut object = body.object()?;
     if call.resource.custom.as_ref().is_some_and(|custom| custom.terminating) {
         let why = "create not allowed while custom resource definition is terminating";
-        return Err(ApiError::new(405, "MethodNotAllowed", why));
+        let mut error = ApiError::new(405, "MethodNotAllowed", why);
+        error.details = json!({ "group": call.resource.group, "kind": call.resource.plural });
+        return Err(error);
     }
     let warnings = decode::decode(call, &mut object, Origin::Body)?;
     if call.resource.verbs == ["create"] {
@@ -37,7 +39,7 @@ pub async fn create(call: &Call, body: &Body) -> Result<Reply, ApiError> {
 /// Completes, checks and stores a new object. `owned` says that field ownership is already recorded.
 pub async fn insert(call: &Call, mut object: Value, owned: bool) -> Result<Arc<Value>, ApiError> {
     if !matches!(text(&object, "resourceVersion"), "" | "0") {
-        return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+        return Err(ApiError::internal("resourceVersion should not be set on objects to be created"));
     }
     let generated = text(&object, "name").is_empty() && !text(&object, "generateName").is_empty();
     for _ in 0..NAME_ATTEMPTS {
@@ -47,15 +49,18 @@ pub async fn insert(call: &Call, mut object: Value, owned: bool) -> Result<Arc<V
             candidate["metadata"]["name"] = json!(format!("{base}{}", random_suffix()));
         }
         stamp(call, &mut candidate)?;
+        // What comes after this, admission included, nobody owns.
+        if !owned {
+            write::own(call, None, &mut candidate);
+        }
+        defaults::finish(&call.resource, &mut candidate);
         admission::admit(call, Verb::Create, &mut candidate).await?;
         let causes = validate::object(&call.resource, None, &candidate);
         let name = text(&candidate, "name").to_owned();
         if !causes.is_empty() {
             return Err(ApiError::invalid(&call.resource, &name, &causes));
         }
-        if !owned {
-            write::own(call, None, &mut candidate);
-        }
+        defaults::classify(&call.resource, &mut candidate);
         metadata::tidy(&mut candidate);
         if call.resource.collection.as_ref() == DEFINITIONS {
             definition::establish(&call.state, &mut candidate);
@@ -90,9 +95,7 @@ fn store(call: &Call, candidate: Value) -> Result<Arc<Value>, Changed> {
 fn stamp(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     let resource = &call.resource;
     let map = metadata::map(object)?;
-    for field in
-        ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink", "generation"]
-    {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink"] {
         map.remove(field);
     }
     map.insert("uid".into(), json!(random_uid()));

@@ -49,6 +49,11 @@ impl DeleteOptions {
     fn read(info: &RequestInfo, body: &Value) -> Result<Self, ApiError> {
         let policy = body["propagationPolicy"].as_str().or_else(|| info.parameter("propagationPolicy"));
         let orphan = body["orphanDependents"].as_bool();
+        if policy.is_some() && orphan.is_some() {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            let cause = status::Cause::invalid("propagationPolicy", &policy.into(), why);
+            return Err(ApiError::invalid_kind("meta.k8s.io", "DeleteOptions", "", &[cause]));
+        }
         let propagation = match (policy, orphan) {
             (Some("Background"), _) | (None, Some(false)) => Some(Propagation::Background),
             (Some("Foreground"), _) => Some(Propagation::Foreground),
@@ -134,13 +139,28 @@ pub fn remove(
         let step = plan(state, resource, &before, options);
         if options.dry_run {
             return Ok(match step {
-                Step::Remove(last) => Deleted::Gone(Arc::new(last)),
+                Step::Remove => Deleted::Gone(before),
                 Step::Keep(next) => Deleted::Begun(Arc::new(next)),
                 Step::Nothing => Deleted::Begun(before),
             });
         }
         let done = match step {
-            Step::Remove(last) => state.store.remove(&resource.collection, &before, last).map(Deleted::Gone),
+            Step::Remove if *resource.collection == *PODS && !already_ended(&before) => {
+                // A pod always gets its end announced, if only for the blink of an eye.
+                let mut ending = (*before).clone();
+                ending["metadata"]["deletionTimestamp"] = json!(deadline(state, 0));
+                ending["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+                let ending = state.store.put(&resource.collection, Expect::Is(&before), ending);
+                ending.and_then(|ending| {
+                    let removed = state.store.remove(&resource.collection, &ending, (*ending).clone());
+                    removed.map(|_| Deleted::Gone(ending))
+                })
+            }
+            Step::Remove => {
+                // Watchers and the client see the object as it was stored last.
+                let removed = state.store.remove(&resource.collection, &before, (*before).clone());
+                removed.map(|_| Deleted::Gone(before.clone()))
+            }
             Step::Keep(next) => {
                 state.store.put(&resource.collection, Expect::Is(&before), next).map(Deleted::Begun)
             }
@@ -160,24 +180,33 @@ fn check_preconditions(
     options: &DeleteOptions,
 ) -> Result<(), ApiError> {
     let checks = [
-        ("UID", &options.uid, text(object, "uid")),
-        ("ResourceVersion", &options.version, text(object, "resourceVersion")),
+        ("UID", &options.uid, text(object, "uid"), "deleted and then recreated"),
+        ("ResourceVersion", &options.version, text(object, "resourceVersion"), "modified"),
     ];
-    for (what, wanted, found) in checks {
+    for (what, wanted, found, meanwhile) in checks {
         if let Some(wanted) = wanted
             && wanted != found
         {
             let why = format!(
-                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+                "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {meanwhile}"
             );
-            return Err(ApiError::conflict(resource, &key.name, &why));
+            let kind = status::qualified(&resource.group, &resource.kind);
+            let message = format!("Operation cannot be fulfilled on {kind} \"{}\": {why}", key.name);
+            let mut error = ApiError::conflict(resource, &key.name, &why);
+            error.message = message;
+            error.details["kind"] = json!(resource.kind);
+            return Err(error);
         }
     }
     Ok(())
 }
 
+fn already_ended(pod: &Value) -> bool {
+    metadata::is_deleting(pod) && metadata::grace(pod) == Some(0)
+}
+
 enum Step {
-    Remove(Value),
+    Remove,
     Keep(Value),
     Nothing,
 }
@@ -209,12 +238,14 @@ fn plan(state: &State, resource: &Resource, before: &Value, options: &DeleteOpti
     let unfinished =
         is_namespace && before["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
     if grace == 0 && finalizers(&next).is_empty() && !unfinished {
-        return Step::Remove(next);
+        return Step::Remove;
     }
     let shorter = metadata::grace(before).is_some_and(|old| grace < old);
     if first || shorter {
         next["metadata"]["deletionTimestamp"] = json!(deadline(state, grace));
-        next["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
+        if !is_namespace {
+            next["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
+        }
     }
     if first && let Some(generation) = before["metadata"]["generation"].as_i64().filter(|g| *g > 0) {
         next["metadata"]["generation"] = json!(generation + 1);
@@ -262,9 +293,8 @@ pub fn delete_collection(call: &Call, body: &Body) -> Result<Reply, ApiError> {
             continue;
         }
         match remove(&call.state, &call.resource, &Key::of(&object), &options) {
-            Ok(Deleted::Gone(last) | Deleted::Begun(last)) => {
-                items.push(convert::seen(&call.resource, &last));
-            }
+            // The answer lists what was there before.
+            Ok(_) => items.push(seen),
             // Somebody else deleted it meanwhile.
             Err(error) if error.code == 404 => {}
             Err(error) => return Err(error),

@@ -5,6 +5,7 @@ pub mod delete;
 mod patch;
 mod read;
 mod reviews;
+pub mod scale;
 mod subresource;
 pub mod write;
 
@@ -12,11 +13,12 @@ use super::body::Body;
 use super::call::{Call, Reply};
 use super::registry::Resource;
 use super::route::Verb;
-use super::status::ApiError;
+use super::status::{ApiError, Cause};
 
 /// Handles one request for a resource.
 pub async fn handle(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     let verb = call.info.verb;
+    check_dry_run(call)?;
     let offered = call.resource.verbs.contains(&verb.as_str());
     if !call.info.subresource.is_empty() {
         return subresource::handle(call, body).await;
@@ -36,6 +38,20 @@ pub async fn handle(call: &Call, body: &Body) -> Result<Reply, ApiError> {
         Verb::Delete => delete::delete(call, body),
         Verb::DeleteCollection => delete::delete_collection(call, body),
     }
+}
+
+/// There is no dry run but a whole one.
+fn check_dry_run(call: &Call) -> Result<(), ApiError> {
+    let Some(asked) = call.info.parameter("dryRun").filter(|asked| *asked != "All") else { return Ok(()) };
+    let options = match call.info.verb {
+        Verb::Create => "CreateOptions",
+        Verb::Update => "UpdateOptions",
+        Verb::Patch => "PatchOptions",
+        Verb::Delete | Verb::DeleteCollection => "DeleteOptions",
+        _ => return Ok(()),
+    };
+    let cause = Cause::unsupported("dryRun", &asked.into(), &["All"]);
+    Err(ApiError::invalid_kind("meta.k8s.io", options, "", &[cause]))
 }
 
 /// Paths with a namespace are for namespaced resources, paths to one object without it for the others.

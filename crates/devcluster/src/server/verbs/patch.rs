@@ -26,7 +26,8 @@ pub async fn patch(call: &Call, body: &Body) -> Result<Reply, ApiError> {
         APPLY_YAML | APPLY_JSON => apply(call, body).await,
         JSON | MERGE => change(call, body).await,
         STRATEGIC if !call.resource.is_custom() => change(call, body).await,
-        _ => Err(ApiError::unsupported_media_type(&accepted(call))),
+        STRATEGIC => Err(ApiError::unsupported_media_type(&accepted(call))),
+        _ => Err(ApiError { details: json!({}), ..ApiError::unsupported_media_type(&accepted(call)) }),
     }
 }
 
@@ -86,6 +87,13 @@ async fn apply(call: &Call, body: &Body) -> Result<Reply, ApiError> {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
     check_kind(call, &config)?;
+    if text(&config, "name").is_empty() {
+        let why = format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            call.info.name
+        );
+        return Err(ApiError::bad_request(why));
+    }
     let warnings = decode_config(call, &mut config)?;
     write::check_names(call, &mut config)?;
     let merge = |live: Option<&Value>| {
@@ -106,7 +114,16 @@ async fn apply(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     for _ in 0..3 {
         let exists = call.state.store.get(&call.resource.collection, &call.key()).is_some();
         if exists {
-            let compute = |before: &Value| merge(Some(before));
+            let compute = |before: &Value| {
+                let mut after = merge(Some(before))?;
+                for field in ["resourceVersion", "uid"] {
+                    let wanted = text(&config, field);
+                    if !wanted.is_empty() {
+                        after["metadata"][field] = json!(wanted);
+                    }
+                }
+                Ok(after)
+            };
             let update =
                 Update { compute: &compute, origin: Origin::Apply, owned: true, unconditional: true };
             match write::run(call, &update).await {
@@ -114,7 +131,7 @@ async fn apply(call: &Call, body: &Body) -> Result<Reply, ApiError> {
                 outcome => return Ok(Reply::object(200, outcome?).warn(warnings)),
             }
         }
-        match upsert(call, &merge).await {
+        match upsert(call, &config, &merge).await {
             Err(error) if error.reason == "AlreadyExists" => {}
             outcome => {
                 return Ok(Reply { code: 201, content: Content::Object(outcome?), warnings });
@@ -126,15 +143,19 @@ async fn apply(call: &Call, body: &Body) -> Result<Reply, ApiError> {
 
 async fn upsert(
     call: &Call,
+    config: &Value,
     merge: &(dyn Fn(Option<&Value>) -> Result<Value, ApiError> + Send + Sync),
 ) -> Result<Arc<Value>, ApiError> {
     if !call.info.subresource.is_empty() {
         return Err(ApiError::not_found(&call.resource, &call.info.name));
     }
     let object = merge(None)?;
-    if !text(&object, "uid").is_empty() {
-        let why = "uid mismatch: the provided object specified uid, and no existing object was found";
-        return Err(ApiError::conflict(&call.resource, &call.info.name, why));
+    let uid = text(config, "uid");
+    if !uid.is_empty() {
+        let why = format!(
+            "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        );
+        return Err(ApiError::conflict(&call.resource, &call.info.name, &why));
     }
     create::insert(call, object, true).await
 }

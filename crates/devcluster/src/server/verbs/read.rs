@@ -16,6 +16,7 @@ const INCONSISTENT: &str = "The provided continue parameter is too old to displa
 
 /// GET of one object.
 pub fn get(call: &Call) -> Result<Reply, ApiError> {
+    version(call)?;
     let object = call.stored()?;
     Ok(Reply::object(200, convert::seen(&call.resource, &object)))
 }
@@ -52,8 +53,7 @@ pub fn version(call: &Call) -> Result<Option<u64>, ApiError> {
     let Some(text) = call.info.parameter("resourceVersion") else { return Ok(None) };
     let parsed = text.parse::<u64>().map_err(|_| {
         let why = format!("strconv.ParseUint: parsing \"{text}\": invalid syntax");
-        let cause = Cause::invalid("resourceVersion", &text.into(), &why);
-        ApiError::invalid_kind("meta.k8s.io", "ListOptions", "", &[cause])
+        ApiError::internal(why)
     })?;
     Ok(Some(parsed))
 }

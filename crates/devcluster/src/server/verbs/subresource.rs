@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::delete::{self, DeleteOptions};
 use super::write::Update;
-use super::{patch, read, write};
+use super::{patch, read, scale, write};
 use crate::object::selector::LabelSelector;
 use crate::server::body::Body;
 use crate::server::call::{Call, Reply};
@@ -38,6 +38,8 @@ pub async fn handle(call: &Call, body: &Body) -> Result<Reply, ApiError> {
         "log" if pods && info.verb == Verb::Get => call.stored().map(|_| Reply::text("")),
         "eviction" if pods && info.verb == Verb::Create => evict(call, body),
         "binding" if pods && info.verb == Verb::Create => bind(call, &body.object()?).await,
+        "scale" if scale::is_offered(&call.resource) => scale::handle(call, body).await,
+        _ if call.resource.is_custom() => Err(ApiError::not_found(&call.resource, &info.name)),
         _ => Err(ApiError::no_such_path()),
     }
 }

@@ -13,7 +13,7 @@ use crate::server::metadata::{self, finalizers, text};
 use crate::server::route::Verb;
 use crate::server::status::{ApiError, Cause};
 use crate::server::store::{Changed, Expect};
-use crate::server::{admission, convert, definition, validate};
+use crate::server::{admission, convert, defaults, definition, validate};
 
 const ATTEMPTS: usize = 100;
 
@@ -77,28 +77,30 @@ pub fn check_names(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     let info = &call.info;
     let name = text(object, "name");
     if !name.is_empty() && name != info.name {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            info.name
-        )));
+        return Err(other_name(name, &info.name));
     }
     object["metadata"]["name"] = json!(info.name);
     check_namespace(call, object)
+}
+
+fn other_name(found: &str, wanted: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "the name of the object ({found}) does not match the name on the URL ({wanted})"
+    ))
+}
+
+fn other_namespace(found: &str, wanted: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "the namespace of the provided object does not match the namespace sent on the request ({found} vs {wanted})"
+    ))
 }
 
 /// The namespace in the body has to be that of the path, or absent.
 pub fn check_namespace(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     let wanted = &call.info.namespace;
     let found = text(object, "namespace");
-    if !found.is_empty() && found != wanted {
-        let message = if wanted.is_empty() {
-            "namespace should be empty for cluster-scoped resources".to_owned()
-        } else {
-            format!(
-                "the namespace of the provided object does not match the namespace sent on the request ({found} vs {wanted})"
-            )
-        };
-        return Err(ApiError::bad_request(message));
+    if !found.is_empty() && found != wanted && !wanted.is_empty() {
+        return Err(other_namespace(found, wanted));
     }
     if wanted.is_empty() {
         if let Some(map) = object["metadata"].as_object_mut() {
@@ -120,9 +122,14 @@ pub async fn run(call: &Call, update: &Update<'_>) -> Result<Arc<Value>, ApiErro
         check_version(call, &seen, &after, update)?;
         inherit(call, &seen, &mut after)?;
         decode::complete(call, &mut after);
+        defaults::finish(&call.resource, &mut after);
         merge_scope(call, &seen, &mut after);
         if call.resource.collection.as_ref() == DEFINITIONS && call.info.subresource.is_empty() {
             definition::follow(&mut after);
+        }
+        // What admission changes, nobody owns.
+        if !update.owned {
+            own(call, Some(&seen), &mut after);
         }
         admission::admit(call, Verb::Update, &mut after).await?;
         bump_generation(call, &seen, &mut after);
@@ -131,9 +138,6 @@ pub async fn run(call: &Call, update: &Update<'_>) -> Result<Arc<Value>, ApiErro
         let causes = validate::object(&call.resource, compared, &after);
         if !causes.is_empty() {
             return Err(ApiError::invalid(&call.resource, &call.info.name, &causes));
-        }
-        if !update.owned {
-            own(call, Some(&seen), &mut after);
         }
         metadata::tidy(&mut after);
         keep_ownership_times(&seen, &mut after);
@@ -158,7 +162,9 @@ fn store(call: &Call, before: &Arc<Value>, after: Value) -> Result<Arc<Value>, C
         && metadata::grace(&after).unwrap_or(0) == 0
         && !namespace_unfinished(call, &after);
     let object = if done {
-        state.store.remove(&call.resource.collection, before, after)?
+        // Watchers see the object as it was stored last, the client as it wanted it to be.
+        state.store.remove(&call.resource.collection, before, (**before).clone())?;
+        Arc::new(after)
     } else {
         state.store.put(&call.resource.collection, Expect::Is(before), after)?
     };
@@ -196,19 +202,22 @@ fn check_version(call: &Call, before: &Value, after: &Value, update: &Update<'_>
                 "metadata.resourceVersion",
                 "Invalid value: 0x0: must be specified for an update",
             );
-            return Err(ApiError::invalid(&call.resource, name, &[cause]));
+            let mut error = ApiError::invalid(&call.resource, name, &[cause]);
+            // Here, and only here, the real server puts the plural in place of the kind.
+            error.details["kind"] = json!(call.resource.plural);
+            return Err(error);
         }
     } else if wanted.parse::<u64>().is_err() {
-        let cause = Cause::invalid(
-            "metadata.resourceVersion",
-            &wanted.into(),
-            &format!("strconv.ParseUint: parsing \"{wanted}\": invalid syntax"),
-        );
-        return Err(ApiError::invalid(&call.resource, name, &[cause]));
+        let why = format!("strconv.ParseUint: parsing \"{wanted}\": invalid syntax");
+        return Err(ApiError::internal(why));
     } else if wanted != text(before, "resourceVersion") {
         return Err(ApiError::modified(&call.resource, name));
     }
     let (uid, found) = (text(after, "uid"), text(before, "uid"));
+    if !uid.is_empty() && uid != found && update.origin == Origin::Patch {
+        let cause = Cause::invalid("metadata.uid", &uid.into(), "field is immutable");
+        return Err(ApiError::invalid(&call.resource, name, &[cause]));
+    }
     if !uid.is_empty() && uid != found {
         let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
         return Err(ApiError::conflict(&call.resource, name, &why));
@@ -221,10 +230,18 @@ fn inherit(call: &Call, before: &Value, after: &mut Value) -> Result<(), ApiErro
     let old = &before["metadata"];
     let name = text(after, "name");
     if !name.is_empty() && name != call.info.name {
-        let cause = Cause::invalid("metadata.name", &name.into(), "field is immutable");
-        return Err(ApiError::invalid(&call.resource, &call.info.name, &[cause]));
+        return Err(other_name(name, &call.info.name));
+    }
+    let namespace = text(after, "namespace");
+    if !namespace.is_empty() && namespace != call.info.namespace {
+        return Err(other_namespace(namespace, &call.info.namespace));
     }
     let map = metadata::map(after)?;
+    let deletion = map.get("deletionTimestamp").filter(|time| !time.is_null());
+    if let Some(time) = deletion.filter(|time| Some(*time) != old.get("deletionTimestamp")) {
+        let cause = Cause::invalid("metadata.deletionTimestamp", time, "field is immutable");
+        return Err(ApiError::invalid(&call.resource, &call.info.name, &[cause]));
+    }
     for field in [
         "name",
         "namespace",
@@ -234,7 +251,6 @@ fn inherit(call: &Call, before: &Value, after: &mut Value) -> Result<(), ApiErro
         "deletionGracePeriodSeconds",
         "generation",
         "resourceVersion",
-        "generateName",
     ] {
         metadata::put(map, field, old.get(field));
     }
