@@ -1,5 +1,7 @@
 //! What every verb works with: the server's state, one request and its answer.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::builtin_schema::BuiltinSchemas;
-use super::config::VersionInfo;
+use super::config::{ServicePort, VersionInfo};
 use super::faults::{Faults, Matcher, WatchEnd};
 use super::registry::{Registry, Resource, builtins};
 use super::request_log::RequestLog;
@@ -32,6 +34,8 @@ pub struct State {
     pub faults: Faults,
     pub requests: RequestLog,
     pub schemas: BuiltinSchemas,
+    /// Where services are.
+    pub services: BTreeMap<ServicePort, SocketAddr>,
     pub shutdown: CancellationToken,
     /// Held while objects are loaded: an owner may come after what it owns.
     pub loading: Mutex<()>,
@@ -54,6 +58,7 @@ impl State {
             faults: Faults::default(),
             requests: RequestLog::default(),
             schemas: BuiltinSchemas::default(),
+            services: config.services.clone(),
             shutdown: CancellationToken::new(),
             loading: Mutex::default(),
             evicting: Mutex::default(),
@@ -105,6 +110,26 @@ pub struct Call {
     pub info: Arc<RequestInfo>,
     pub resource: Arc<Resource>,
     pub registry: Arc<Registry>,
+    pub warnings: Warnings,
+}
+
+/// What webhooks have to say to the client, whatever becomes of its request.
+#[derive(Clone, Default)]
+pub struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    /// Adds a sentence, once.
+    pub fn add(&self, warning: String) {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !list.contains(&warning) {
+            list.push(warning);
+        }
+    }
+
+    /// All of them.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Call {
@@ -123,7 +148,13 @@ impl Call {
 
     /// The same request for another resource, to reuse its verbs.
     pub fn with_resource(&self, resource: Arc<Resource>) -> Self {
-        Self { state: self.state.clone(), info: self.info.clone(), resource, registry: self.registry.clone() }
+        Self {
+            state: self.state.clone(),
+            info: self.info.clone(),
+            resource,
+            registry: self.registry.clone(),
+            warnings: self.warnings.clone(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! How a server is set up, and what can go wrong doing so.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::Clock;
@@ -28,6 +29,17 @@ impl Default for VersionInfo {
     }
 }
 
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServicePort {
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The port, as in `clientConfig.service.port` of a webhook.
+    pub port: u16,
+}
+
 /// Settings of a [`Server`](super::Server).
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -44,6 +56,8 @@ pub struct ServerConfig {
     pub watch_history: usize,
     /// What `/version` answers.
     pub version: VersionInfo,
+    /// Where services are, for webhooks that are named by their service: there is no network behind services here.
+    pub services: BTreeMap<ServicePort, SocketAddr>,
 }
 
 impl Default for ServerConfig {
@@ -55,6 +69,7 @@ impl Default for ServerConfig {
             clock: Clock::real(),
             watch_history: 10_000,
             version: VersionInfo::default(),
+            services: BTreeMap::new(),
         }
     }
 }

@@ -87,6 +87,36 @@ pub fn complete(call: &Call, object: &mut Value) {
     }
 }
 
+/// Brings an object that a webhook has patched back into the resource's form: what the resource does not know is
+/// dropped, what is missing gets its default.
+pub fn again(call: &Call, object: &mut Value) -> Result<(), String> {
+    let resource = &call.resource;
+    if object["apiVersion"] != resource.api_version() || object["kind"] != resource.kind.as_str() {
+        let found = format!("{} {}", object["apiVersion"], object["kind"]);
+        return Err(format!("the object became one of {found} instead of {}", resource.kind));
+    }
+    metadata::map(object).map_err(|error| error.message)?;
+    match &resource.custom {
+        Some(custom) => {
+            if let Some(schema) = &custom.schema {
+                schema.prune(object);
+            }
+        }
+        None => {
+            call.state.schemas.decode(resource, object).map_err(|mismatch| {
+                let (found, field, wanted) = (mismatch.found, mismatch.field, mismatch.wanted);
+                format!(
+                    "json: cannot unmarshal {found} into Go struct field {}.{field} of type {wanted}",
+                    resource.kind
+                )
+            })?;
+        }
+    }
+    metadata::tidy(object);
+    complete(call, object);
+    Ok(())
+}
+
 fn check_manager(call: &Call) -> Result<(), ApiError> {
     let Some(manager) = call.info.parameter("fieldManager") else { return Ok(()) };
     let why = if manager.len() > 128 {

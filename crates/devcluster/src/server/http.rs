@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::body::Body;
-use super::call::{Call, State};
+use super::call::{Call, State, Warnings};
 use super::faults::{FaultAction, is_pause};
 use super::output::{self, ResponseBody};
 use super::request_log::RequestRecord;
@@ -236,8 +236,16 @@ async fn dispatch(
         return Ok(output::no_page());
     }
     let form = output::form(headers)?;
-    let call = Call { state: state.clone(), info: info.clone(), resource, registry };
-    let mut reply = verbs::handle(&call, body).await?;
+    let warnings = Warnings::default();
+    let call = Call { state: state.clone(), info: info.clone(), resource, registry, warnings };
+    let mut reply = match verbs::handle(&call, body).await {
+        Ok(reply) => reply.warn(call.warnings.take()),
+        Err(error) => {
+            let mut response = output::error(&error);
+            output::warn(&mut response, &call.warnings.take());
+            return Ok(response);
+        }
+    };
     if let super::call::Content::Watch(watching) = &mut reply.content {
         match fault {
             Some(FaultAction::CutWatch) => watching.stream = Box::pin(futures::stream::empty()),

@@ -46,7 +46,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use config::{ServerConfig, ServerError, VersionInfo};
+pub use config::{ServerConfig, ServerError, ServicePort, VersionInfo};
 pub use faults::{Condition, Fault, FaultAction, Faults, Hook, Matcher};
 pub use request_log::{RequestLog, RequestRecord};
 pub use route::{RequestInfo, Verb};

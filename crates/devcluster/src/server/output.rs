@@ -108,13 +108,18 @@ pub fn render(call: &Call, reply: Reply, form: Form) -> Response<ResponseBody> {
         }
         (Content::Watch(watching), form) => stream(call, watching.stream, form, include),
     };
+    warn(&mut response, &warnings);
+    response
+}
+
+/// Adds sentences for the person at the client.
+pub fn warn(response: &mut Response<ResponseBody>, warnings: &[String]) {
     for warning in warnings {
         let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
             response.headers_mut().append(WARNING, value);
         }
     }
-    response
 }
 
 fn list_meta(listing: &Listing) -> Value {

@@ -141,6 +141,13 @@ impl ApiError {
         Self::new(400, "BadRequest", message)
     }
 
+    /// 500 for what went wrong behind the server.
+    pub fn internal_error(why: &str) -> Self {
+        let mut error = Self::new(500, "InternalError", format!("Internal error occurred: {why}"));
+        error.details = json!({ "causes": [{ "message": why }] });
+        error
+    }
+
     /// 500, for what the real server did not expect either.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(500, "", message)

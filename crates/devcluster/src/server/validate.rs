@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::admission::registration;
 use super::registry::Resource;
 use super::status::Cause;
 use super::{metadata, names};
@@ -23,6 +24,15 @@ pub fn object(resource: &Resource, before: Option<&Value>, object: &Value) -> Ve
     if let Some(before) = before {
         causes.extend(metadata::validate_update(before, object));
         causes.extend(immutable(resource, before, object));
+    }
+    causes
+}
+
+/// The same for an object that a client writes. What is loaded may be older than these rules.
+pub fn written(resource: &Resource, before: Option<&Value>, object: &Value) -> Vec<Cause> {
+    let mut causes = self::object(resource, before, object);
+    if resource.group == "admissionregistration.k8s.io" {
+        causes.extend(registration::complaints(object));
     }
     causes
 }

@@ -15,3 +15,5 @@ mod patches;
 mod pods;
 mod support;
 mod watches;
+mod webhook_server;
+mod webhooks;

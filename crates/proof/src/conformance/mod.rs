@@ -22,6 +22,9 @@ pub mod sides;
 mod stream;
 mod subjects;
 pub mod trial;
+// The same server as in the embedded server's own tests.
+#[path = "../../../devcluster/tests/it/webhook_server.rs"]
+mod webhook_server;
 
 use std::sync::Arc;
 

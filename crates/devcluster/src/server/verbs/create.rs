@@ -5,16 +5,16 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{reviews, write};
+use crate::server::admission::Admission;
 use crate::server::body::Body;
 use crate::server::call::{Call, Content, DEFINITIONS, Reply, State};
 use crate::server::decode::{self, Origin};
 use crate::server::metadata::{self, text};
 use crate::server::names::{random_suffix, random_uid};
 use crate::server::registry::Resource;
-use crate::server::route::Verb;
 use crate::server::status::ApiError;
 use crate::server::store::{Changed, Expect};
-use crate::server::{admission, convert, defaults, definition, validate};
+use crate::server::{convert, defaults, definition, validate};
 
 const NAME_ATTEMPTS: usize = 8;
 
@@ -41,6 +41,17 @@ pub async fn insert(call: &Call, mut object: Value, owned: bool) -> Result<Arc<V
     if !matches!(text(&object, "resourceVersion"), "" | "0") {
         return Err(ApiError::internal("resourceVersion should not be set on objects to be created"));
     }
+    prepare(call, &mut object)?;
+    // What comes after this, admission included, nobody owns.
+    if !owned {
+        write::own(call, None, &mut object);
+    }
+    defaults::finish(&call.resource, &mut object);
+    let admission = Admission::create(call);
+    admission.mutate(&mut object).await?;
+    prepare(call, &mut object)?;
+    defaults::finish(&call.resource, &mut object);
+    write::check_namespace(call, &mut object)?;
     let generated = text(&object, "name").is_empty() && !text(&object, "generateName").is_empty();
     for _ in 0..NAME_ATTEMPTS {
         let mut candidate = object.clone();
@@ -49,18 +60,13 @@ pub async fn insert(call: &Call, mut object: Value, owned: bool) -> Result<Arc<V
             candidate["metadata"]["name"] = json!(format!("{base}{}", random_suffix()));
         }
         stamp(call, &mut candidate)?;
-        // What comes after this, admission included, nobody owns.
-        if !owned {
-            write::own(call, None, &mut candidate);
-        }
-        defaults::finish(&call.resource, &mut candidate);
-        admission::admit(call, Verb::Create, &mut candidate).await?;
-        let causes = validate::object(&call.resource, None, &candidate);
+        let causes = validate::written(&call.resource, None, &candidate);
         let name = text(&candidate, "name").to_owned();
         if !causes.is_empty() {
             return Err(ApiError::invalid(&call.resource, &name, &causes));
         }
         defaults::classify(&call.resource, &mut candidate);
+        admission.validate(&candidate).await?;
         metadata::tidy(&mut candidate);
         if call.resource.collection.as_ref() == DEFINITIONS {
             definition::establish(&call.state, &mut candidate);
@@ -91,17 +97,19 @@ fn store(call: &Call, candidate: Value) -> Result<Arc<Value>, Changed> {
     Ok(convert::seen(resource, &object))
 }
 
-/// What the server itself writes into a new object.
-fn stamp(call: &Call, object: &mut Value) -> Result<(), ApiError> {
+/// Takes away what only the server writes, whoever wrote it, and fills in defaults.
+fn prepare(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     let resource = &call.resource;
     let map = metadata::map(object)?;
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink"] {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+        "selfLink",
+    ] {
         map.remove(field);
-    }
-    map.insert("uid".into(), json!(random_uid()));
-    map.insert("creationTimestamp".into(), json!(call.state.now()));
-    if resource.generation {
-        map.insert("generation".into(), json!(1));
     }
     // A node registers itself with its status; elsewhere a status in a POST is ignored.
     if resource.status
@@ -114,6 +122,19 @@ fn stamp(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     if !resource.is_custom() && resource.status && object["status"].is_null() {
         object["status"] = json!({});
     }
+    Ok(())
+}
+
+/// What the server itself writes into a new object.
+fn stamp(call: &Call, object: &mut Value) -> Result<(), ApiError> {
+    let map = metadata::map(object)?;
+    map.insert("uid".into(), json!(random_uid()));
+    map.insert("creationTimestamp".into(), json!(call.state.now()));
+    if call.resource.generation {
+        map.insert("generation".into(), json!(1));
+    }
+    // Some defaults are made of the uid.
+    decode::complete(call, object);
     Ok(())
 }
 

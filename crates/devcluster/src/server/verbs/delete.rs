@@ -5,13 +5,14 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::object::selector::{FieldSelector, LabelSelector};
+use crate::server::admission::Admission;
 use crate::server::body::Body;
 use crate::server::call::{Call, Content, DEFINITIONS, Listing, NAMESPACES, PODS, Reply, State};
 use crate::server::metadata::{self, finalizers, text};
 use crate::server::registry::Resource;
 use crate::server::route::RequestInfo;
 use crate::server::status::{self, ApiError};
-use crate::server::store::{Expect, Key};
+use crate::server::store::{Changed, Expect, Key};
 use crate::server::{convert, definition};
 
 /// What happens to the objects that an object owns.
@@ -43,6 +44,8 @@ pub struct DeleteOptions {
     pub version: Option<String>,
     /// Only say what would happen.
     pub dry_run: bool,
+    /// As they came, for webhooks.
+    pub sent: Value,
 }
 
 impl DeleteOptions {
@@ -75,8 +78,27 @@ impl DeleteOptions {
             uid: precondition("uid"),
             version: precondition("resourceVersion"),
             dry_run: info.dry_run || body["dryRun"][0] == "All",
+            sent: sent(info, body),
         })
     }
+}
+
+/// The body, or the parameters that stand for it.
+fn sent(info: &RequestInfo, body: &Value) -> Value {
+    if body.is_object() {
+        return body.clone();
+    }
+    let mut options = json!({});
+    if let Some(policy) = info.parameter("propagationPolicy") {
+        options["propagationPolicy"] = json!(policy);
+    }
+    if let Some(grace) = info.parameter("gracePeriodSeconds").and_then(|text| text.parse::<i64>().ok()) {
+        options["gracePeriodSeconds"] = json!(grace);
+    }
+    if info.dry_run {
+        options["dryRun"] = json!(["All"]);
+    }
+    options
 }
 
 /// The outcome of a deletion.
@@ -88,7 +110,7 @@ pub enum Deleted {
 }
 
 /// DELETE of the object that the path names.
-pub fn delete(call: &Call, body: &Body) -> Result<Reply, ApiError> {
+pub async fn delete(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     let options = DeleteOptions::read(&call.info, &body.options()?)?;
     if call.resource.collection.as_ref() == NAMESPACES
         && matches!(call.info.name.as_str(), "default" | "kube-system" | "kube-public")
@@ -99,7 +121,7 @@ pub fn delete(call: &Call, body: &Body) -> Result<Reply, ApiError> {
             "this namespace may not be deleted",
         ));
     }
-    match remove(&call.state, &call.resource, &call.key(), &options)? {
+    match remove_admitted(call, &call.key(), &options).await? {
         Deleted::Begun(object) => Ok(Reply::object(200, convert::seen(&call.resource, &object))),
         Deleted::Gone(object) if returns_object(&call.resource) => Ok(Reply::object(200, object)),
         Deleted::Gone(object) => {
@@ -123,7 +145,7 @@ fn returns_object(resource: &Resource) -> bool {
         )
 }
 
-/// Deletes one object, or begins to.
+/// Deletes one object, or begins to, without asking any webhook.
 pub fn remove(
     state: &State,
     resource: &Resource,
@@ -131,46 +153,74 @@ pub fn remove(
     options: &DeleteOptions,
 ) -> Result<Deleted, ApiError> {
     loop {
-        let before = state
-            .store
-            .get(&resource.collection, key)
-            .ok_or_else(|| ApiError::not_found(resource, &key.name))?;
-        check_preconditions(resource, key, &before, options)?;
-        let step = plan(state, resource, &before, options);
-        if options.dry_run {
-            return Ok(match step {
-                Step::Remove => Deleted::Gone(before),
-                Step::Keep(next) => Deleted::Begun(Arc::new(next)),
-                Step::Nothing => Deleted::Begun(before),
-            });
-        }
-        let done = match step {
-            Step::Remove if *resource.collection == *PODS && !already_ended(&before) => {
-                // A pod always gets its end announced, if only for the blink of an eye.
-                let mut ending = (*before).clone();
-                ending["metadata"]["deletionTimestamp"] = json!(deadline(state, 0));
-                ending["metadata"]["deletionGracePeriodSeconds"] = json!(0);
-                let ending = state.store.put(&resource.collection, Expect::Is(&before), ending);
-                ending.and_then(|ending| {
-                    let removed = state.store.remove(&resource.collection, &ending, (*ending).clone());
-                    removed.map(|_| Deleted::Gone(ending))
-                })
-            }
-            Step::Remove => {
-                // Watchers and the client see the object as it was stored last.
-                let removed = state.store.remove(&resource.collection, &before, (*before).clone());
-                removed.map(|_| Deleted::Gone(before.clone()))
-            }
-            Step::Keep(next) => {
-                state.store.put(&resource.collection, Expect::Is(&before), next).map(Deleted::Begun)
-            }
-            Step::Nothing => Ok(Deleted::Begun(before)),
-        };
-        if let Ok(done) = done {
-            super::create::after_write(state, resource);
+        let before = present(state, resource, key, options)?;
+        if let Ok(done) = step(state, resource, before, options) {
             return Ok(done);
         }
     }
+}
+
+/// The same for a client: webhooks may refuse it.
+async fn remove_admitted(call: &Call, key: &Key, options: &DeleteOptions) -> Result<Deleted, ApiError> {
+    loop {
+        let before = present(&call.state, &call.resource, key, options)?;
+        let seen = convert::seen(&call.resource, &before);
+        Admission::delete(call, &seen, options.sent.clone(), options.dry_run).permit().await?;
+        if let Ok(done) = step(&call.state, &call.resource, before, options) {
+            return Ok(done);
+        }
+    }
+}
+
+fn present(
+    state: &State,
+    resource: &Resource,
+    key: &Key,
+    options: &DeleteOptions,
+) -> Result<Arc<Value>, ApiError> {
+    let before =
+        state.store.get(&resource.collection, key).ok_or_else(|| ApiError::not_found(resource, &key.name))?;
+    check_preconditions(resource, key, &before, options)?;
+    Ok(before)
+}
+
+/// Takes the step that is next, if the object is still as it was.
+fn step(
+    state: &State,
+    resource: &Resource,
+    before: Arc<Value>,
+    options: &DeleteOptions,
+) -> Result<Deleted, Changed> {
+    let step = plan(state, resource, &before, options);
+    if options.dry_run {
+        return Ok(match step {
+            Step::Remove => Deleted::Gone(before),
+            Step::Keep(next) => Deleted::Begun(Arc::new(next)),
+            Step::Nothing => Deleted::Begun(before),
+        });
+    }
+    let done = match step {
+        Step::Remove if *resource.collection == *PODS && !already_ended(&before) => {
+            // A pod always gets its end announced, if only for the blink of an eye.
+            let mut ending = (*before).clone();
+            ending["metadata"]["deletionTimestamp"] = json!(deadline(state, 0));
+            ending["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+            let ending = state.store.put(&resource.collection, Expect::Is(&before), ending)?;
+            state.store.remove(&resource.collection, &ending, (*ending).clone())?;
+            Deleted::Gone(ending)
+        }
+        Step::Remove => {
+            // Watchers and the client see the object as it was stored last.
+            state.store.remove(&resource.collection, &before, (*before).clone())?;
+            Deleted::Gone(before)
+        }
+        Step::Keep(next) => {
+            Deleted::Begun(state.store.put(&resource.collection, Expect::Is(&before), next)?)
+        }
+        Step::Nothing => Deleted::Begun(before),
+    };
+    super::create::after_write(state, resource);
+    Ok(done)
 }
 
 fn check_preconditions(
@@ -279,7 +329,7 @@ fn deadline(state: &State, grace: i64) -> String {
 }
 
 /// DELETE of all objects that match.
-pub fn delete_collection(call: &Call, body: &Body) -> Result<Reply, ApiError> {
+pub async fn delete_collection(call: &Call, body: &Body) -> Result<Reply, ApiError> {
     let options = DeleteOptions::read(&call.info, &body.options()?)?;
     let labels = LabelSelector::parse(call.info.parameter("labelSelector").unwrap_or_default())
         .map_err(ApiError::bad_request)?;
@@ -292,7 +342,7 @@ pub fn delete_collection(call: &Call, body: &Body) -> Result<Reply, ApiError> {
         if !labels.matches(seen["metadata"]["labels"].as_object()) || !fields.matches(&seen) {
             continue;
         }
-        match remove(&call.state, &call.resource, &Key::of(&object), &options) {
+        match remove_admitted(call, &Key::of(&object), &options).await {
             // The answer lists what was there before.
             Ok(_) => items.push(seen),
             // Somebody else deleted it meanwhile.

@@ -35,8 +35,8 @@ pub async fn handle(call: &Call, body: &Body) -> Result<Reply, ApiError> {
         Verb::Create => create::create(call, body).await,
         Verb::Update => write::replace(call, body).await,
         Verb::Patch => patch::patch(call, body).await,
-        Verb::Delete => delete::delete(call, body),
-        Verb::DeleteCollection => delete::delete_collection(call, body),
+        Verb::Delete => delete::delete(call, body).await,
+        Verb::DeleteCollection => delete::delete_collection(call, body).await,
     }
 }
 

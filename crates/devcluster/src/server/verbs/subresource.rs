@@ -8,6 +8,7 @@ use super::delete::{self, DeleteOptions};
 use super::write::Update;
 use super::{patch, read, scale, write};
 use crate::object::selector::LabelSelector;
+use crate::server::admission::Admission;
 use crate::server::body::Body;
 use crate::server::call::{Call, Reply};
 use crate::server::decode::Origin;
@@ -36,7 +37,7 @@ pub async fn handle(call: &Call, body: &Body) -> Result<Reply, ApiError> {
             write::replace(call, body).await
         }
         "log" if pods && info.verb == Verb::Get => call.stored().map(|_| Reply::text("")),
-        "eviction" if pods && info.verb == Verb::Create => evict(call, body),
+        "eviction" if pods && info.verb == Verb::Create => evict(call, body).await,
         "binding" if pods && info.verb == Verb::Create => bind(call, &body.object()?).await,
         "scale" if scale::is_offered(&call.resource) => scale::handle(call, body).await,
         _ if call.resource.is_custom() => Err(ApiError::not_found(&call.resource, &info.name)),
@@ -54,6 +55,12 @@ pub async fn bind(call: &Call, binding: &Value) -> Result<Reply, ApiError> {
     "binding".clone_into(&mut info.subresource);
     let mut call = call.with_resource(pods);
     call.info = Arc::new(info);
+    let mut binding = binding.clone();
+    binding["kind"] = json!("Binding");
+    binding["apiVersion"] = json!("v1");
+    let admission = Admission::create(&call).of_kind("v1", "Binding");
+    admission.mutate(&mut binding).await?;
+    admission.validate(&binding).await?;
     let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
     let now = call.state.now();
     let compute = |pod: &Value| {
@@ -81,12 +88,23 @@ pub async fn bind(call: &Call, binding: &Value) -> Result<Reply, ApiError> {
 }
 
 /// Deletes a pod if no disruption budget stands against it.
-fn evict(call: &Call, body: &Body) -> Result<Reply, ApiError> {
-    let eviction = body.object()?;
+async fn evict(call: &Call, body: &Body) -> Result<Reply, ApiError> {
+    let mut eviction = body.object()?;
     let name = metadata::text(&eviction, "name");
     if !name.is_empty() && name != call.info.name {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }
+    call.stored()?;
+    eviction["kind"] = json!("Eviction");
+    eviction["apiVersion"] = json!("policy/v1");
+    let admission = Admission::create(call).of_kind("policy/v1", "Eviction");
+    admission.mutate(&mut eviction).await?;
+    admission.validate(&eviction).await?;
+    spend(call, &eviction)
+}
+
+/// Weighs budgets and deletes in one go.
+fn spend(call: &Call, eviction: &Value) -> Result<Reply, ApiError> {
     let _guard = call.state.evicting.lock().unwrap_or_else(PoisonError::into_inner);
     let pod = call.stored()?;
     let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"));

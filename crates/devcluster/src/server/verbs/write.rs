@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use super::create;
 use crate::object::ownership;
+use crate::server::admission::Admission;
 use crate::server::body::Body;
 use crate::server::call::{Call, DEFINITIONS, Reply};
 use crate::server::decode::{self, Origin};
 use crate::server::metadata::{self, finalizers, text};
-use crate::server::route::Verb;
 use crate::server::status::{ApiError, Cause};
 use crate::server::store::{Changed, Expect};
-use crate::server::{admission, convert, defaults, definition, validate};
+use crate::server::{convert, defaults, definition, validate};
 
 const ATTEMPTS: usize = 100;
 
@@ -120,24 +120,25 @@ pub async fn run(call: &Call, update: &Update<'_>) -> Result<Arc<Value>, ApiErro
         let seen = convert::seen(&call.resource, &before);
         let mut after = (update.compute)(&seen)?;
         check_version(call, &seen, &after, update)?;
-        inherit(call, &seen, &mut after)?;
-        decode::complete(call, &mut after);
-        defaults::finish(&call.resource, &mut after);
-        merge_scope(call, &seen, &mut after);
-        if call.resource.collection.as_ref() == DEFINITIONS && call.info.subresource.is_empty() {
-            definition::follow(&mut after);
-        }
-        // What admission changes, nobody owns.
+        keep_rules(call, &seen, &mut after)?;
+        // Before admission: what webhooks change belongs to nobody.
         if !update.owned {
             own(call, Some(&seen), &mut after);
         }
-        admission::admit(call, Verb::Update, &mut after).await?;
+        let admission = Admission::update(call, &seen);
+        if is_admitted(call) {
+            admission.mutate(&mut after).await?;
+            keep_rules(call, &seen, &mut after)?;
+        }
         bump_generation(call, &seen, &mut after);
         // Only a binding may set the node of a pod.
         let compared = (call.info.subresource != "binding").then_some(&*seen);
-        let causes = validate::object(&call.resource, compared, &after);
+        let causes = validate::written(&call.resource, compared, &after);
         if !causes.is_empty() {
             return Err(ApiError::invalid(&call.resource, &call.info.name, &causes));
+        }
+        if is_admitted(call) {
+            admission.validate(&after).await?;
         }
         metadata::tidy(&mut after);
         keep_ownership_times(&seen, &mut after);
@@ -152,6 +153,23 @@ pub async fn run(call: &Call, update: &Update<'_>) -> Result<Arc<Value>, ApiErro
         }
     }
     Err(ApiError::modified(&call.resource, &call.info.name))
+}
+
+/// What holds for every change, whoever made it: the client or a webhook.
+fn keep_rules(call: &Call, before: &Value, after: &mut Value) -> Result<(), ApiError> {
+    inherit(call, before, after)?;
+    decode::complete(call, after);
+    defaults::finish(&call.resource, after);
+    merge_scope(call, before, after);
+    if call.resource.collection.as_ref() == DEFINITIONS && call.info.subresource.is_empty() {
+        definition::follow(after);
+    }
+    Ok(())
+}
+
+/// A binding has been through admission as an object of its own.
+fn is_admitted(call: &Call) -> bool {
+    call.info.subresource != "binding"
 }
 
 fn store(call: &Call, before: &Arc<Value>, after: Value) -> Result<Arc<Value>, Changed> {

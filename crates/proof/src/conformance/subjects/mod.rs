@@ -18,6 +18,7 @@ mod tables;
 mod updates;
 mod validation;
 mod watches;
+mod webhooks;
 
 use super::case::Subject;
 use super::{kubectl, python};
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Subject> {
         Subject::new("tables", tables::cases()),
         Subject::new("dry run", dry_run::cases()),
         Subject::new("discovery", discovery::cases()),
+        Subject::new("webhooks", webhooks::cases()),
         Subject::new("kubectl", kubectl::cases()),
         Subject::new("python", python::cases()),
     ]

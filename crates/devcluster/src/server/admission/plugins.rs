@@ -1,31 +1,31 @@
-//! Admission: what is changed in, or held against, an object after it has been decoded and before it is validated.
-//!
-//! Built-in plugins run first; admission webhooks hook in at the end of [`admit`].
+//! Built-in plugins: the namespace of a new object, and the RuntimeClass of a new pod.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::call::{Call, NAMESPACES, State};
-use super::metadata;
-use super::route::Verb;
-use super::status::ApiError;
-use super::store::Key;
+use crate::server::call::{Call, NAMESPACES, State};
+use crate::server::metadata;
+use crate::server::status::ApiError;
+use crate::server::store::Key;
 
 const RUNTIME_CLASSES: &str = "node.k8s.io/runtimeclasses";
 
-/// Runs admission on an object that is about to be created or updated.
-#[allow(clippy::unused_async)] // webhooks are calls over the network
-pub async fn admit(call: &Call, verb: Verb, object: &mut Value) -> Result<(), ApiError> {
-    if verb == Verb::Create {
-        namespace_exists(call, object)?;
-        if call.resource.is("", "pods") {
-            tolerate_for_a_while(object);
-            runtime_class(call, object)?;
-        }
+/// Changes a new object, or refuses it. Running it again changes nothing more.
+pub fn create(call: &Call, object: &mut Value) -> Result<(), ApiError> {
+    namespace_exists(call, object)?;
+    if call.resource.is("", "pods") {
+        tolerate_for_a_while(object);
+        runtime_class(call, object)?;
     }
-    // Mutating, then validating webhooks will be called here, with `verb` and `object` in an AdmissionReview.
     Ok(())
+}
+
+/// The name of a new object in a refusal: it may yet have to be generated.
+fn shown_name(object: &Value) -> &str {
+    Some(metadata::text(object, "name"))
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| metadata::text(object, "generateName"))
 }
 
 /// Namespaced objects need a namespace that exists and is not on its way out.
@@ -43,7 +43,7 @@ fn namespace_exists(call: &Call, object: &Value) -> Result<(), ApiError> {
         return Ok(());
     }
     let why = format!("unable to create new content in namespace {name} because it is being terminated");
-    let mut error = ApiError::forbidden(&call.resource, metadata::text(object, "name"), &why);
+    let mut error = ApiError::forbidden(&call.resource, shown_name(object), &why);
     error.details["causes"] = serde_json::json!([{
         "reason": "NamespaceTerminating",
         "message": format!("namespace {name} is being terminated"),
@@ -62,7 +62,7 @@ fn runtime_class(call: &Call, pod: &mut Value) -> Result<(), ApiError> {
         let why = format!("pod rejected: {why}");
         Err(ApiError::forbidden(&call.resource, name, &why))
     };
-    let name = metadata::text(pod, "name").to_owned();
+    let name = shown_name(pod).to_owned();
     let Some(class_name) = pod["spec"]["runtimeClassName"].as_str().map(str::to_owned) else {
         return match pod["spec"]["overhead"].as_object() {
             Some(overhead) if !overhead.is_empty() => {
