@@ -145,7 +145,7 @@ pub fn is_deleted(object: &Value) -> bool {
 /// Whether everything that `desired` says already holds in `observed`.
 ///
 /// What `desired` does not mention is not ours: fields that the server defaulted, and what other people and software added.
-/// For lists, that is as server-side apply has it: see [`merge_of`]. An element that an older release of ours applied
+/// For lists, that is as server-side apply has it: see `merge_of`. An element that an older release of ours applied
 /// and that this one no longer wants is not noticed here; the apply that any other difference causes takes it away, and
 /// each release differs at least in its image.
 pub fn holds(desired: &Value, observed: &Value) -> bool {

@@ -10,7 +10,7 @@
 //! | causes of a refusal | in alphabetical order, each once |
 //! | messages of refusals whose wording clients do not rely on | left out |
 //!
-//! And what [`exemptions::FIELDS`](super::exemptions::FIELDS) lists.
+//! And what [`FIELDS`](super::exemptions::FIELDS) lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 

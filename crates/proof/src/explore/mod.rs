@@ -2,11 +2,15 @@
 //! change at a time, people, pods, deaths of the operator and caches that lag behind, in any order.
 //!
 //! - [`cluster`]: the world as a small value; [`store`]: what is too large for that, once for all.
-//! - [`scope`]: how large a world is and what may happen in it; [`worlds`]: those that are explored.
+//! - [`scope`]: how large a world is and what may happen in it; [`mod@worlds`]: those that are explored.
 //! - [`observe`]: what the engine is told; [`server`]: what its steps do; [`mco`], [`people`]: who else there is.
 //! - [`properties`]: what has to hold; [`model`]: all that can happen next; [`search`]: all that can come about.
 //!
 //! Decisions are the real ones, of `osc_engine::decide`.
+
+// What makes up a world is a few bytes long, grows with every new question, and is passed on as one thing; that a rule
+// is broken always comes with what is broken.
+#![allow(clippy::trivially_copy_pass_by_ref, clippy::unnecessary_wraps, clippy::struct_excessive_bools)]
 
 pub mod cluster;
 pub mod mco;

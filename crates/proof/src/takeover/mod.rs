@@ -1,7 +1,7 @@
 //! An installation of the Go operator is gone on with: no machine config and no pool is changed, no node reboots, and what
 //! people ask for afterwards costs exactly the reboots that it must.
 //!
-//! Each [`fixture`] begins on a bare cluster. The Go operator's objects ([`go`]) are created the way it creates them, and the
+//! Each [`fixture`] begins on a bare cluster. The Go operator's objects (`go`) are created the way it creates them, and the
 //! simulated Machine Config Operator brings the nodes to where they lead; so nodes, pools and rendered machine configs
 //! are consistent because they have come about, not because somebody wrote them so. Then our operator is started, and
 //! the [`story`] goes on: rest, a change of the log level, of the selection where there is one, and removal.

@@ -13,7 +13,10 @@ const LIMIT: usize = 400_000;
 
 fn words(exploration: &Exploration) -> String {
     let violations = exploration.violations.iter();
-    violations.map(|found| format!("{:?}\n  {}\n", found.broken, found.trace.join("\n  "))).collect()
+    violations
+        .map(|found| format!("{:?}\n  {}\n", found.broken, found.trace.join("\n  ")))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 #[test]

@@ -39,7 +39,9 @@ async fn only_the_operations_of_the_rule(t: Trial) {
 async fn only_the_groups_versions_and_resources_of_the_rule(t: Trial) {
     let hooks = Hooks::start(&t).await;
     let paths = ["group", "version", "resource", "all"];
-    paths.iter().for_each(|path| hooks.allow(path));
+    for path in paths {
+        hooks.allow(path);
+    }
     let hook = |path: &str, field: &str, value: &str| {
         let mut hook = hooks.webhook(path, &["configmaps"]);
         hook["rules"][0][field] = json!([value]);
