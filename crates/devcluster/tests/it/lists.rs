@@ -90,6 +90,6 @@ async fn metadata_and_tables_are_other_forms_of_the_same() {
     assert_eq!(table["kind"], "Table");
     assert_eq!(table["columnDefinitions"][1]["name"], "Data");
     assert_eq!(table["rows"][0]["cells"][0], "a");
-    assert_eq!(table["rows"][0]["cells"][1], "1");
+    assert_eq!(table["rows"][0]["cells"][1], 1);
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
 }

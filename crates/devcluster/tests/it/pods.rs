@@ -94,5 +94,5 @@ async fn both_event_interfaces_show_the_same_events() {
     let path = "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dn1";
     let list = api.get(path).await.unwrap();
     assert_eq!(list["items"][0]["message"], "hello");
-    assert_eq!(list["items"][0]["apiVersion"], "v1");
+    assert_eq!(list["items"][0]["involvedObject"]["name"], "n1");
 }

@@ -51,7 +51,11 @@ pub async fn churn(client: &kube::Client, operator: &Operator, server: &Server) 
         nodes.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
     settled(operator).await;
-    Churn { changes, writes: writes(server).0 - written, busy: operator.processor_time() - busy }
+    Churn {
+        changes,
+        writes: writes(server).0 - written,
+        busy: operator.processor_time().saturating_sub(busy),
+    }
 }
 
 /// Puts heartbeats straight into the store, as fast as the operator takes them in: a day in some minutes.
@@ -80,7 +84,7 @@ pub async fn day(server: &Server, operator: &Operator) -> Day {
     Day {
         heartbeats: HEARTBEATS_A_DAY * u32::try_from(nodes.len()).unwrap(),
         writes: writes(server).0 - written,
-        busy: operator.processor_time() - busy,
+        busy: operator.processor_time().saturating_sub(busy),
         memory,
     }
 }

@@ -23,7 +23,8 @@ pub fn stories() -> Vec<Story> {
         story!(a_node_without_machine_config_annotations_is_named, workers(2)),
         story!(a_pool_deleted_by_hand_during_installation_is_made_again, workers(2)),
         story!(a_missing_definition_is_waited_for, workers(1)).from(Bare),
-        story!(an_api_server_that_is_gone_for_a_while_is_waited_for, workers(2)),
+        // One that has just started refuses until it has read the roles.
+        story!(an_api_server_that_is_gone_for_a_while_is_waited_for, workers(2)).takes_rights(),
         story!(a_paused_pool_and_a_cordoned_node_are_told_with_the_remedy, workers(2)),
         story!(a_node_of_another_custom_pool_is_refused_with_both_names, workers(2)),
         story!(a_node_that_is_not_drained_is_told_with_the_place_to_look, workers(1)),

@@ -18,7 +18,8 @@ fn json_patches(#[case] target: Value, #[case] patch: Value, #[case] expected: V
 
 #[rstest]
 #[case(json!({"op": "add"}), true)]
-#[case(json!([{"op": "shove", "path": "/a"}]), true)]
+#[case(json!([{"op": "shove", "path": "/a"}]), false)]
+#[case(json!(["shove"]), true)]
 #[case(json!([{"op": "remove", "path": "/x"}]), false)]
 #[case(json!([{"op": "remove", "path": "/l/-"}]), false)]
 #[case(json!([{"op": "test", "path": "/a", "value": 2}]), false)]
