@@ -12,6 +12,7 @@
 //! - [`observed`], [`object`]: what the shell tells the engine; [`plan`]: what the engine tells the shell.
 //! - [`spec`], [`selector`]: from the wire's KataConfig to one that can be relied on, or to words about what is
 //!   wrong with it.
+//! - [`labels`]: which labels of nodes can matter at all.
 //! - [`layout`]: regular or converged cluster, which pool, which nodes are to have Kata.
 //! - [`delivery`], [`runtime_class`]: what another operator chose and made, and what of it is ours.
 //! - [`nodes`]: how far each node is. [`trouble`]: what keeps a rollout from going on.
@@ -22,6 +23,7 @@ pub mod decide;
 pub mod delivery;
 pub mod desired;
 pub mod install;
+pub mod labels;
 pub mod layout;
 pub mod nodes;
 pub mod object;

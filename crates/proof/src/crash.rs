@@ -7,17 +7,15 @@
 //! KataConfig that our finalizer holds.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Args;
 use osc_devcluster::server::FaultAction;
 
 use crate::parallel;
 use crate::simulation::scenario::{self, Scenario};
-use crate::simulation::{
-    End, Findings, Rig, Stuck, after_each_write, differences, is_operators_write, play,
-};
+use crate::simulation::{End, Findings, Rig, Stuck, after_each_write, differences, is_operators_write, play};
 
 /// Options of `cargo xtask crash`.
 #[derive(Args, Debug, Default)]

@@ -67,7 +67,8 @@ pub fn left_behind(name: &'static str) -> Contents {
     static CACHE: Mutex<BTreeMap<&str, Vec<Value>>> = Mutex::new(BTreeMap::new());
     let mut cache = CACHE.lock().unwrap();
     let objects = cache.entry(name).or_insert_with(|| {
-        let fixture = fixture::all().into_iter().find(|fixture| fixture.name == name).expect("a fixture's name");
+        let fixture =
+            fixture::all().into_iter().find(|fixture| fixture.name == name).expect("a fixture's name");
         simulate(0, async {
             let bed = Bed::embedded(fixture.topology.clone()).await;
             fixture.happen(&bed).await;
