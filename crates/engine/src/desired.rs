@@ -249,12 +249,7 @@ pub fn namespace(settings: &Settings) -> Desired {
     cluster(
         Kind::Namespace,
         &settings.namespace,
-        &json!({
-            "openshift.io/cluster-monitoring": "true",
-            "pod-security.kubernetes.io/enforce": "privileged",
-            "pod-security.kubernetes.io/audit": "privileged",
-            "pod-security.kubernetes.io/warn": "privileged",
-        }),
+        &crate::security::namespace_labels(),
         json!({}),
     )
 }
