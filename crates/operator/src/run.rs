@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::Applier;
 use crate::cache::{Cache, Watches};
 use crate::clock::Clock;
-use crate::health::{self, Pulse};
+use crate::health::{self, Pulse, Sources};
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::reconcile::Reconciler;
+use crate::webhook;
 
 /// Why the operator could not start.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,14 @@ pub enum Error {
         "cannot listen on {address} for health and metrics: {source}; choose another with --metrics-bind-address"
     )]
     Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The address for webhooks is taken or not ours.
+    #[error("cannot listen on {address} for webhooks: {source}; choose another with --webhook-bind-address")]
+    BindWebhooks {
         /// The address.
         address: SocketAddr,
         /// Why not.
@@ -43,9 +52,20 @@ pub async fn run(
 ) -> Result<(), Error> {
     let cache = Cache::default();
     let pulse = Pulse::default();
+    let certificate = match options.webhook.webhook_bind_address.0 {
+        Some(address) => {
+            let listener =
+                health::bind(address).await.map_err(|source| Error::BindWebhooks { address, source })?;
+            let (namespace, webhook) = (&options.namespace, &options.webhook);
+            Some(webhook::start(listener, &client, &cache, namespace, webhook, &cancel))
+        }
+        None => None,
+    };
     if let Some(address) = options.metrics_bind_address.0 {
         let listener = health::bind(address).await.map_err(|source| Error::Bind { address, source })?;
-        let server = health::serve(listener, cache.clone(), metrics.clone(), pulse.clone(), cancel.clone());
+        let sources =
+            Sources { cache: cache.clone(), metrics: metrics.clone(), pulse: pulse.clone(), certificate };
+        let server = health::serve(listener, sources, cancel.clone());
         tokio::spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(%error, "serving health and metrics failed");
