@@ -2,8 +2,10 @@
 
 use http::StatusCode;
 use json_patch::Patch;
+use k8s_openapi::ByteString;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
+use serde_json::json;
 
 /// What the API server asks.
 pub type Request = AdmissionRequest<DynamicObject>;
@@ -89,11 +91,19 @@ pub fn answer(request: &Request, verdict: Verdict) -> Result<Vec<u8>, serde_json
         Verdict::Allow { warnings, patch } => {
             response.warnings = (!warnings.is_empty()).then_some(warnings);
             if !patch.is_empty() {
-                response = response.with_patch(patch).map_err(|error| serde::ser::Error::custom(error.to_string()))?;
+                return with_patch(response, &patch);
             }
         }
     }
     serde_json::to_vec(&response.into_review())
+}
+
+/// The library writes a patch as a list of numbers, which Go servers accept; this is what the API is documented to have.
+fn with_patch(response: AdmissionResponse, patch: &Patch) -> Result<Vec<u8>, serde_json::Error> {
+    let mut review = serde_json::to_value(response.into_review())?;
+    review["response"]["patchType"] = json!("JSONPatch");
+    review["response"]["patch"] = serde_json::to_value(ByteString(serde_json::to_vec(patch)?))?;
+    serde_json::to_vec(&review)
 }
 
 #[cfg(test)]
@@ -101,7 +111,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use rstest::rstest;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     fn question() -> Value {
         json!({"apiVersion": VERSION, "kind": KIND, "request": {
@@ -127,6 +137,17 @@ mod tests {
         assert_eq!(allowed["response"]["allowed"], true);
         assert_eq!(allowed["response"]["warnings"], json!(["look"]));
         assert_eq!(allowed["response"]["patch"], Value::Null);
+    }
+
+    #[test]
+    fn a_patch_is_told_as_the_api_has_it() {
+        let request = read(question().to_string().as_bytes()).unwrap();
+        let patch: Patch = serde_json::from_value(json!([{"op": "remove", "path": "/a"}])).unwrap();
+        let answer = answer(&request, Verdict::Allow { warnings: Vec::new(), patch }).unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer["response"]["patchType"], "JSONPatch");
+        assert_eq!(answer["response"]["patch"], "W3sib3AiOiJyZW1vdmUiLCJwYXRoIjoiL2EifV0=");
+        assert_eq!(answer["response"]["allowed"], true);
     }
 
     #[rstest]
