@@ -71,7 +71,8 @@ spec:
       files:
         # Loads the module vsock-loopback at boot, by which the quote generation service is reached.
         - path: /etc/modules-load.d/vsock.conf
-          mode: 0644
+          # 0644, which not every reader of YAML takes for octal.
+          mode: 420
           contents:
             source: data:text/plain;charset=utf-8;base64,dnNvY2stbG9vcGJhY2sK
 "

@@ -163,7 +163,6 @@ fn tdx_machine_config(role: &str) -> Value {
                 "ignition": {"version": "3.2.0"},
                 "storage": {"files": [{
                     "path": "/etc/modules-load.d/vsock.conf",
-                    // 0644, as YAML reads it.
                     "mode": 420,
                     "contents": {"source": "data:text/plain;charset=utf-8;base64,dnNvY2stbG9vcGJhY2sK"},
                 }]},
