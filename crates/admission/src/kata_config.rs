@@ -71,7 +71,9 @@ fn create(object: &DynamicObject, existing: &[Existing]) -> Verdict {
     let advice = if existing.iter().all(|other| other.leaving) {
         format!("being removed; wait until it is gone: oc get kataconfig {first} --watch")
     } else {
-        format!("change that one (oc edit kataconfig {first}) or remove it first (oc delete kataconfig {first})")
+        format!(
+            "change that one (oc edit kataconfig {first}) or remove it first (oc delete kataconfig {first})"
+        )
     };
     Verdict::Refuse(format!(
         "A KataConfig instance already exists, refusing to create a duplicate: {}; {advice}",
@@ -143,7 +145,8 @@ mod tests {
         review::read(question.to_string().as_bytes()).unwrap()
     }
 
-    fn object(spec: Value) -> Value {
+    fn object(spec: impl Into<Value>) -> Value {
+        let spec: Value = spec.into();
         json!({"apiVersion": "kataconfiguration.openshift.io/v1", "kind": KIND, "metadata": {"name": NAME}, "spec": spec})
     }
 
@@ -158,7 +161,8 @@ mod tests {
     }
 
     fn installing(mut object: Value, reason: &str) -> Value {
-        object["status"] = json!({"conditions": [{"type": "InProgress", "status": "True", "reason": reason}]});
+        object["status"] =
+            json!({"conditions": [{"type": "InProgress", "status": "True", "reason": reason}]});
         object
     }
 

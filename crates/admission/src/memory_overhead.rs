@@ -93,7 +93,10 @@ mod tests {
     #[case(Some("350Mi"), Err("\"350Mi\""))]
     #[case(Some("lots"), Err("\"lots\""))]
     #[case(Some("99999999999999999999"), Err("\"99999999999999999999\""))]
-    fn the_gate_is_a_number_of_mebibytes(#[case] text: Option<&str>, #[case] expected: Result<Option<u32>, &str>) {
+    fn the_gate_is_a_number_of_mebibytes(
+        #[case] text: Option<&str>,
+        #[case] expected: Result<Option<u32>, &str>,
+    ) {
         match (parse(text), expected) {
             (Ok(found), Ok(expected)) => assert_eq!(found.map(NonZeroU32::get), expected),
             (Err(words), Err(found)) => assert_eq!(
@@ -107,7 +110,7 @@ mod tests {
         }
     }
 
-    fn pod(namespace: &str, spec: Value, annotations: Value) -> Request {
+    fn pod(namespace: &str, spec: &Value, annotations: &Value) -> Request {
         let question = json!({"apiVersion": review::VERSION, "kind": "AdmissionReview", "request": {
             "uid": "1", "operation": "CREATE", "userInfo": {}, "namespace": namespace,
             "kind": {"group": "", "version": "v1", "kind": "Pod"},
@@ -149,7 +152,7 @@ mod tests {
     #[case::own_value(json!({(ANNOTATION): "1024"}), json!([]))]
     #[case::own_empty_value(json!({(ANNOTATION): ""}), json!([]))]
     fn what_a_person_wrote_stays(#[case] annotations: Value, #[case] expected: Value) {
-        assert_eq!(patch(super::review(&pod("mine", kata(), annotations), Some(&overhead()))), expected);
+        assert_eq!(patch(super::review(&pod("mine", &kata(), &annotations), Some(&overhead()))), expected);
     }
 
     #[rstest]
@@ -161,15 +164,19 @@ mod tests {
     #[case::kube_system("kube-system", kata(), false)]
     #[case::openshift("openshift-monitoring", kata(), false)]
     #[case::nearly_openshift("my-openshift-app", kata(), true)]
-    fn only_pods_of_kata_in_namespaces_of_people(#[case] namespace: &str, #[case] spec: Value, #[case] given: bool) {
-        let request = pod(namespace, spec, Value::Null);
+    fn only_pods_of_kata_in_namespaces_of_people(
+        #[case] namespace: &str,
+        #[case] spec: Value,
+        #[case] given: bool,
+    ) {
+        let request = pod(namespace, &spec, &Value::Null);
         assert_eq!(patch(super::review(&request, Some(&overhead()))) != json!([]), given);
         assert_eq!(super::review(&request, None), Verdict::allow());
     }
 
     #[test]
     fn a_change_of_a_pod_is_left_alone() {
-        let mut request = pod("mine", kata(), Value::Null);
+        let mut request = pod("mine", &kata(), &Value::Null);
         request.operation = Operation::Update;
         assert_eq!(super::review(&request, Some(&overhead())), Verdict::allow());
     }

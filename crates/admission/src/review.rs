@@ -71,10 +71,12 @@ pub fn read(body: &[u8]) -> Result<Request, NoReview> {
         )));
     }
     let request: Result<Request, _> = review.try_into();
-    let request =
-        request.map_err(|_| NoReview::bad(format!("the {KIND} has no request: there is nothing to answer")))?;
+    let request = request
+        .map_err(|_| NoReview::bad(format!("the {KIND} has no request: there is nothing to answer")))?;
     if request.uid.is_empty() {
-        return Err(NoReview::bad(format!("request.uid of the {KIND} is empty, so that no answer could be matched")));
+        return Err(NoReview::bad(format!(
+            "request.uid of the {KIND} is empty, so that no answer could be matched"
+        )));
     }
     Ok(request)
 }
@@ -131,7 +133,10 @@ mod tests {
         assert_eq!((&refused["apiVersion"], &refused["kind"]), (&json!(VERSION), &json!(KIND)));
         let response = &refused["response"];
         assert_eq!((&response["uid"], &response["allowed"]), (&json!("1"), &json!(false)));
-        assert_eq!((&response["status"]["message"], &response["status"]["code"]), (&json!("no"), &json!(403)));
+        assert_eq!(
+            (&response["status"]["message"], &response["status"]["code"]),
+            (&json!("no"), &json!(403))
+        );
         let allowed = answer(&request, Verdict::warn(vec!["look".to_owned()])).unwrap();
         let allowed: Value = serde_json::from_slice(&allowed).unwrap();
         assert_eq!(allowed["response"]["allowed"], true);
@@ -153,7 +158,10 @@ mod tests {
     #[rstest]
     #[case::nothing("", "the body is empty; send an AdmissionReview of admission.k8s.io/v1")]
     #[case::no_json("{", "the body is no AdmissionReview: EOF while parsing an object at line 1 column 1")]
-    #[case::a_list("[]", "the body is no AdmissionReview: invalid type: sequence, expected struct AdmissionReview")]
+    #[case::a_list(
+        "[]",
+        "the body is no AdmissionReview: invalid type: sequence, expected struct AdmissionReview"
+    )]
     #[case::no_request(
         r#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}"#,
         "the AdmissionReview has no request: there is nothing to answer"

@@ -107,9 +107,21 @@ fn kubectl(kubeconfig: &Path, input: &str) -> String {
 
 fn definitions(feature_version: &str) -> Vec<Value> {
     vec![
-        definition("nfd.openshift.io", "NodeFeatureRule", "nodefeaturerules", &[feature_version], "Namespaced"),
+        definition(
+            "nfd.openshift.io",
+            "NodeFeatureRule",
+            "nodefeaturerules",
+            &[feature_version],
+            "Namespaced",
+        ),
         // Another kind of the group, in a version of its own.
-        definition("nfd.openshift.io", "NodeFeatureDiscovery", "nodefeaturediscoveries", &["v1"], "Namespaced"),
+        definition(
+            "nfd.openshift.io",
+            "NodeFeatureDiscovery",
+            "nodefeaturediscoveries",
+            &["v1"],
+            "Namespaced",
+        ),
         definition("operators.coreos.com", "OperatorGroup", "operatorgroups", &["v1"], "Namespaced"),
         definition("operators.coreos.com", "Subscription", "subscriptions", &["v1alpha1"], "Namespaced"),
         namespace("openshift-nfd"),
@@ -123,8 +135,14 @@ async fn everything_can_be_applied_on_a_cluster_with_workers() {
     for (arguments, expected) in [
         ("subscription", "subscription.operators.coreos.com/sandboxed-containers-operator unchanged"),
         ("nfd-rule", "nodefeaturerule.nfd.openshift.io/consolidated-hardware-features unchanged"),
-        ("tdx-machine-config", "machineconfig.machineconfiguration.openshift.io/99-enable-intel-tdx unchanged"),
-        ("iommu-machine-config", "machineconfig.machineconfiguration.openshift.io/100-iommu-kernel-args unchanged"),
+        (
+            "tdx-machine-config",
+            "machineconfig.machineconfiguration.openshift.io/99-enable-intel-tdx unchanged",
+        ),
+        (
+            "iommu-machine-config",
+            "machineconfig.machineconfiguration.openshift.io/100-iommu-kernel-args unchanged",
+        ),
         ("feature-gates --confidential", "configmap/osc-feature-gates unchanged"),
         (
             "kataconfig --confidential --selector kata=true",
@@ -149,7 +167,8 @@ async fn one_node_and_another_version_are_seen() {
     cluster.apply("nfd-rule --tee tdx").await;
     cluster.apply("tdx-machine-config").await;
     assert_eq!(cluster.object("NodeFeatureRule")["apiVersion"], "nfd.openshift.io/v1");
-    let role = &cluster.object("MachineConfig")["metadata"]["labels"]["machineconfiguration.openshift.io/role"];
+    let role =
+        &cluster.object("MachineConfig")["metadata"]["labels"]["machineconfiguration.openshift.io/role"];
     assert_eq!(role, "master");
     cluster.server.stop().await;
 }
@@ -165,7 +184,10 @@ async fn a_plain_cluster_gets_what_fits_it() {
     assert_eq!(cluster.object("ConfigMap")["data"]["deploymentMode"], "DaemonSet");
     cluster.apply("nfd-rule").await;
     let rule = cluster.object("NodeFeatureRule");
-    assert_eq!((&rule["apiVersion"], &rule["metadata"]["namespace"]), (&json!("nfd.k8s-sigs.io/v1alpha1"), &Value::Null));
+    assert_eq!(
+        (&rule["apiVersion"], &rule["metadata"]["namespace"]),
+        (&json!("nfd.k8s-sigs.io/v1alpha1"), &Value::Null)
+    );
     for (arguments, words) in [
         ("iommu-machine-config", "has no Machine Config Operator"),
         ("subscription", "has no Operator Lifecycle Manager"),
@@ -195,7 +217,10 @@ fn a_cluster_that_cannot_be_asked_is_told_and_nothing_is_printed() {
     let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\ncontexts: [{name: c, context: {cluster: c, user: c}}]\nusers: [{name: c, user: {}}]\n";
     std::fs::write(&file, kubeconfig).unwrap();
     for (file, words) in [
-        (file.as_path(), "cannot ask the cluster at http://127.0.0.1:1/; --offline prints the documented values"),
+        (
+            file.as_path(),
+            "cannot ask the cluster at http://127.0.0.1:1/; --offline prints the documented values",
+        ),
         (Path::new("/nonexistent/kubeconfig"), "cannot use kubeconfig /nonexistent/kubeconfig"),
     ] {
         let output = osc("kataconfig", Some(file));

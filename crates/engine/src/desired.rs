@@ -246,12 +246,7 @@ pub fn dashboard_id() -> ObjectId {
 
 /// The labels that the operator's namespace needs: monitoring, and pods with host paths.
 pub fn namespace(settings: &Settings) -> Desired {
-    cluster(
-        Kind::Namespace,
-        &settings.namespace,
-        &crate::security::namespace_labels(),
-        json!({}),
-    )
+    cluster(Kind::Namespace, &settings.namespace, &crate::security::namespace_labels(), json!({}))
 }
 
 #[cfg(test)]

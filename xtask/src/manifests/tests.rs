@@ -235,7 +235,16 @@ fn what_the_api_server_asks_leads_to_the_operator() {
 fn the_operator_itself_would_run_in_a_restricted_namespace() {
     let deployment = operator::deployment().unwrap();
     let pod = &deployment["spec"]["template"]["spec"];
-    let allowed = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
+    let allowed = [
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+    ];
     for volume in pod["volumes"].as_array().unwrap() {
         let kinds: Vec<&String> = volume.as_object().unwrap().keys().filter(|key| *key != "name").collect();
         assert!(kinds.iter().all(|kind| allowed.contains(&kind.as_str())), "{volume}");

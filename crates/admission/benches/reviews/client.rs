@@ -19,7 +19,12 @@ use crate::server::Process;
 
 /// Asks for that long: so many questions a second from all clients together, or as many as it takes. Says how many were
 /// answered a second, and how long each answer took from when its question was due.
-pub fn ask(server: &Process, duration: Duration, rate: Option<u32>, connections: u32) -> (f64, Vec<Duration>) {
+pub fn ask(
+    server: &Process,
+    duration: Duration,
+    rate: Option<u32>,
+    connections: u32,
+) -> (f64, Vec<Duration>) {
     // Connections are set up before the first question is due.
     let begin = Instant::now() + Duration::from_millis(500);
     let end = begin + duration;

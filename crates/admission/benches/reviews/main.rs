@@ -61,7 +61,7 @@ fn main() {
     let before = server.processor_time();
     let (achieved, mut latencies) = client::ask(&server, MEASURED, Some(RATE), CONNECTIONS);
     let answers = u32::try_from(latencies.len()).unwrap();
-    let busy = (server.processor_time() - before) / answers;
+    let busy = server.processor_time().saturating_sub(before) / answers;
     latencies.sort();
     let (most, _) = client::ask(&server, MEASURED / 4, None, CONNECTIONS);
     let figures = Figures { achieved, latencies, busy, peak: server.peak_memory(), most };

@@ -248,7 +248,9 @@ impl Authority {
         let (not_before, not_after) = times(&parsed)?;
         let pair = KeyPair::from_pem(&key).map_err(|error| unreadable("ca.key", error))?;
         if parsed.public_key().subject_public_key.data.as_ref() != pair.public_key_raw() {
-            return Err(CertificateError::Unfit("a key in ca.key is not that of its certificate in ca.crt".to_owned()));
+            return Err(CertificateError::Unfit(
+                "a key in ca.key is not that of its certificate in ca.crt".to_owned(),
+            ));
         }
         let subject = parsed.subject().as_raw().to_vec();
         Ok(Self { certificate, key, subject, since: not_before + BACKDATED, not_after })
@@ -260,7 +262,9 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         // Each has a name of its own, by which clients find it among several.
-        params.distinguished_name.push(DnType::CommonName, format!("osc-webhook-ca@{}", now.as_millisecond()));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("osc-webhook-ca@{}", now.as_millisecond()));
         params.not_before = system(now - BACKDATED).into();
         params.not_after = system(later(now, lifetime)?).into();
         let certificate = params.self_signed(&key).map_err(|error| make(&error))?;
@@ -279,7 +283,8 @@ impl Leaf {
             .map_err(|error| unreadable("tls.crt", error))?;
         let (_, parsed) = X509Certificate::from_der(&der).map_err(|error| unreadable("tls.crt", error))?;
         let (not_before, not_after) = times(&parsed)?;
-        let extensions = parsed.extensions().iter().map(x509_parser::extensions::X509Extension::parsed_extension);
+        let extensions =
+            parsed.extensions().iter().map(x509_parser::extensions::X509Extension::parsed_extension);
         let mut names = Vec::new();
         for extension in extensions {
             if let ParsedExtension::SubjectAlternativeName(alternatives) = extension {
@@ -304,7 +309,8 @@ impl Leaf {
         lifetime: SignedDuration,
     ) -> Result<Self, CertificateError> {
         let signing = KeyPair::from_pem(&authority.key).map_err(|error| make(&error))?;
-        let issuer = Issuer::from_ca_cert_pem(&authority.certificate, signing).map_err(|error| make(&error))?;
+        let issuer =
+            Issuer::from_ca_cert_pem(&authority.certificate, signing).map_err(|error| make(&error))?;
         let mut params = CertificateParams::new(names).map_err(|error| make(&error))?;
         params.distinguished_name.push(DnType::CommonName, "osc-webhook");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

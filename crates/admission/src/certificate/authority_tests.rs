@@ -49,8 +49,7 @@ fn accepts(trusted: &str, leaf: &str, now: Timestamp) -> Result<(), String> {
         roots.add(authority.unwrap()).unwrap();
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
     let leaf = CertificateDer::from_pem_slice(leaf.as_bytes()).unwrap();
     ParsedCertificate::try_from(&leaf).unwrap();
     let now = UnixTime::since_unix_epoch(Duration::from_secs(now.as_second().try_into().unwrap()));

@@ -70,12 +70,14 @@ async fn exchange(server: &Server, path: &str, request: Request<Incoming>) -> Re
         let (name, namespace) = (&question.name, question.namespace.as_deref().unwrap_or_default());
         tracing::info!(path, name, namespace, operation = ?question.operation, why, "refused");
     }
-    review::answer(&question, verdict)
-        .map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the answer: {error}")))
+    review::answer(&question, verdict).map_err(|error| {
+        Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the answer: {error}"))
+    })
 }
 
 fn content_type(request: &Request<Incoming>) -> Result<(), Refusal> {
-    let found = request.headers().get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("unreadable"));
+    let found =
+        request.headers().get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("unreadable"));
     let media = found.split(';').next().unwrap_or_default().trim();
     if media.eq_ignore_ascii_case("application/json") {
         return Ok(());
@@ -86,9 +88,13 @@ fn content_type(request: &Request<Incoming>) -> Result<(), Refusal> {
 
 async fn body(request: Request<Incoming>) -> Result<Bytes, Refusal> {
     let too_large = || {
-        Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {BODY_LIMIT} bytes, the most that is read"))
+        Refusal(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is larger than {BODY_LIMIT} bytes, the most that is read"),
+        )
     };
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let announced =
+        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: usize| length > BODY_LIMIT) {
         return Err(too_large());
     }

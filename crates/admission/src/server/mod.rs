@@ -54,7 +54,11 @@ impl Server {
 
     /// Answers the questions that come to this path.
     #[must_use]
-    pub fn route<F>(mut self, path: &'static str, answer: impl Fn(Request) -> F + Send + Sync + 'static) -> Self
+    pub fn route<F>(
+        mut self,
+        path: &'static str,
+        answer: impl Fn(Request) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = Verdict> + Send + 'static,
     {

@@ -93,7 +93,12 @@ impl Running {
     }
 }
 
-fn request(method: Method, path: &str, content_type: &str, body: impl Into<Bytes>) -> http::Request<Full<Bytes>> {
+fn request(
+    method: Method,
+    path: &str,
+    content_type: &str,
+    body: impl Into<Bytes>,
+) -> http::Request<Full<Bytes>> {
     let request = http::Request::builder().method(method).uri(path).header("host", "webhook");
     request.header("content-type", content_type).body(Full::new(body.into())).unwrap()
 }
@@ -112,7 +117,10 @@ fn review(path: &str) -> http::Request<Full<Bytes>> {
     request(Method::POST, path, "application/json; charset=utf-8", question())
 }
 
-async fn send(sender: &mut SendRequest<Full<Bytes>>, request: http::Request<Full<Bytes>>) -> (StatusCode, String) {
+async fn send(
+    sender: &mut SendRequest<Full<Bytes>>,
+    request: http::Request<Full<Bytes>>,
+) -> (StatusCode, String) {
     sender.ready().await.unwrap();
     let response = sender.send_request(request).await.unwrap();
     let status = response.status();
@@ -136,16 +144,19 @@ async fn a_question_is_answered_with_either_version_of_tls() {
 #[rstest]
 #[case::path(
     request(Method::POST, "/elsewhere", "application/json", question()),
-    404, "nothing is served at /elsewhere; known are /refuse, /slow"
+    404,
+    "nothing is served at /elsewhere; known are /refuse, /slow"
 )]
 #[case::method(request(Method::GET, "/refuse", "", ""), 405, "GET is not for /refuse; send reviews by POST")]
 #[case::content_type(
     request(Method::POST, "/refuse", "application/yaml", question()),
-    415, "Content-Type is \"application/yaml\"; send application/json"
+    415,
+    "Content-Type is \"application/yaml\"; send application/json"
 )]
 #[case::empty(
     request(Method::POST, "/refuse", "application/json", ""),
-    400, "the body is empty; send an AdmissionReview of admission.k8s.io/v1"
+    400,
+    "the body is empty; send an AdmissionReview of admission.k8s.io/v1"
 )]
 #[case::version(
     request(Method::POST, "/refuse", "application/json", question().replace("k8s.io/v1", "k8s.io/v1beta1")),
@@ -189,8 +200,10 @@ async fn a_body_without_announced_length_is_limited_too() {
     let chunks = futures::stream::iter((0..9).map(|_| {
         Ok::<_, std::convert::Infallible>(hyper::body::Frame::data(Bytes::from(vec![b' '; 1024 * 1024])))
     }));
-    let request = http::Request::post("/refuse").header("host", "webhook").header("content-type", "application/json");
-    let response = sender.send_request(request.body(http_body_util::StreamBody::new(chunks)).unwrap()).await.unwrap();
+    let request =
+        http::Request::post("/refuse").header("host", "webhook").header("content-type", "application/json");
+    let response =
+        sender.send_request(request.body(http_body_util::StreamBody::new(chunks)).unwrap()).await.unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
@@ -199,7 +212,10 @@ async fn it_is_ready_when_it_has_a_certificate() {
     let running = Running::start().await;
     let bundle = bundle();
     let error = running.connect(&bundle.stored().authorities).await.unwrap_err();
-    assert!(error.to_string().contains("HandshakeFailure") || error.to_string().contains("AccessDenied"), "{error}");
+    assert!(
+        error.to_string().contains("HandshakeFailure") || error.to_string().contains("AccessDenied"),
+        "{error}"
+    );
     running.certificate.set(bundle.serving().unwrap().unwrap());
     let mut sender = running.connect(&bundle.stored().authorities).await.unwrap();
     for path in ["/healthz", "/readyz"] {

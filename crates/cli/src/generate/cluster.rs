@@ -72,7 +72,7 @@ impl Known {
             }
             Some(Cluster { address, .. }) => format!("For the cluster at {address}."),
         };
-        what.iter().chain([&source]).map(|line| format!("# {line}\n")).collect()
+        what.iter().chain([&source]).flat_map(|line| ["# ", line, "\n"]).collect()
     }
 }
 
@@ -116,10 +116,13 @@ async fn feature_rules(client: &Client, group: &str) -> anyhow::Result<Option<Se
     let found = client.list_api_groups().await?.groups.into_iter().find(|known| known.name == group);
     let versions: Vec<String> =
         found.into_iter().flat_map(|found| found.versions).map(|version| version.version).collect();
-    for version in FEATURE_VERSIONS.into_iter().filter(|version| versions.iter().any(|known| known == version)) {
+    for version in
+        FEATURE_VERSIONS.into_iter().filter(|version| versions.iter().any(|known| known == version))
+    {
         let api_version = format!("{group}/{version}");
         let resources = client.list_api_group_resources(&api_version).await?.resources;
-        let rules = |resource: &&APIResource| resource.kind == "NodeFeatureRule" && !resource.name.contains('/');
+        let rules =
+            |resource: &&APIResource| resource.kind == "NodeFeatureRule" && !resource.name.contains('/');
         if let Some(resource) = resources.iter().find(rules) {
             return Ok(Some(Served { api_version, namespaced: resource.namespaced }));
         }
@@ -132,9 +135,8 @@ async fn release(client: &Client) -> anyhow::Result<Option<String>> {
     let gvk = kube::core::GroupVersionKind::gvk("config.openshift.io", "v1", "ClusterVersion");
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&gvk));
     match api.get_opt(names::CLUSTER_VERSION).await {
-        Ok(found) => Ok(found.and_then(|version| {
-            version.data["status"]["desired"]["version"].as_str().map(str::to_owned)
-        })),
+        Ok(found) => Ok(found
+            .and_then(|version| version.data["status"]["desired"]["version"].as_str().map(str::to_owned))),
         // Not everybody may read it, and it is only told.
         Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(None),
         Err(error) => Err(error.into()),

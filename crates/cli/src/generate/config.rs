@@ -138,7 +138,9 @@ pub fn kata_config(flags: &KataConfigFlags, known: &Known) -> anyhow::Result<Str
         "Installs Kata. Applying it drains and reboots the nodes, one after the other: osc plan -f tells which and when."
             .to_owned(),
     ];
-    if let Some(other) = known.cluster.iter().flat_map(|cluster| &cluster.kata_configs).find(|other| *other != name) {
+    if let Some(other) =
+        known.cluster.iter().flat_map(|cluster| &cluster.kata_configs).find(|other| *other != name)
+    {
         head.push(format!(
             "There is KataConfig {other:?} already, and a second one is refused: change that one, or remove it first."
         ));

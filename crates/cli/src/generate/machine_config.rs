@@ -38,10 +38,13 @@ fn role(flags: &Flags, known: &Known, regular: &str) -> anyhow::Result<(String, 
             names::MASTER_POOL.to_owned(),
             "For the pool master: this cluster has no workers beside its control plane.".to_owned(),
         ),
-        Some(_) => (regular.to_owned(), format!("For the pool {regular}: this cluster has workers of its own.")),
-        None => {
-            (regular.to_owned(), format!("For the pool {regular}; on a single-node cluster use --role master."))
+        Some(_) => {
+            (regular.to_owned(), format!("For the pool {regular}: this cluster has workers of its own."))
         }
+        None => (
+            regular.to_owned(),
+            format!("For the pool {regular}; on a single-node cluster use --role master."),
+        ),
     })
 }
 

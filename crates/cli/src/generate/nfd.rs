@@ -119,7 +119,8 @@ pub fn rule(flags: &Flags, known: &Known) -> anyhow::Result<String> {
     let wanted = |tee: Tee| chosen.is_empty() || chosen.contains(&tee);
     let documented = || Served { api_version: "nfd.openshift.io/v1alpha1".to_owned(), namespaced: true };
     let mut head = vec![
-        "Labels the nodes that can run Kata, and those with a TEE. Nodes get their labels within a minute.".to_owned(),
+        "Labels the nodes that can run Kata, and those with a TEE. Nodes get their labels within a minute."
+            .to_owned(),
     ];
     let served = match &known.cluster {
         None => documented(),

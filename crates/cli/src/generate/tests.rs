@@ -48,9 +48,14 @@ fn cluster(change: impl Fn(&mut Cluster)) -> Known {
 /// The documented rules.
 fn documented_rules() -> Value {
     let exists = |names: &[&str]| -> Value {
-        names.iter().map(|name| ((*name).to_owned(), json!({"op": "Exists"}))).collect::<serde_json::Map<_, _>>().into()
+        names
+            .iter()
+            .map(|name| ((*name).to_owned(), json!({"op": "Exists"})))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     };
-    let features = |feature: &str, expressions: Value| json!({"feature": feature, "matchExpressions": expressions});
+    let features =
+        |feature: &str, expressions: Value| json!({"feature": feature, "matchExpressions": expressions});
     let kvm = |instruction: &str, module: &str| {
         json!({"matchFeatures": [
             features("cpu.cpuid", exists(&["SSE42", instruction])),
@@ -120,8 +125,12 @@ fn the_node_feature_rule_is_the_documented_one() {
 fn rules_are_chosen_by_tee(#[case] arguments: &str, #[case] expected: &[&str]) {
     let rules = document(arguments, &offline())["spec"]["rules"].clone();
     let documented = documented_rules();
-    let known: Vec<&Value> =
-        documented.as_array().unwrap().iter().filter(|rule| expected.contains(&rule["name"].as_str().unwrap())).collect();
+    let known: Vec<&Value> = documented
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|rule| expected.contains(&rule["name"].as_str().unwrap()))
+        .collect();
     assert_eq!(rules.as_array().unwrap().iter().collect::<Vec<_>>(), known);
 }
 
@@ -139,13 +148,21 @@ fn the_rule_is_of_the_version_that_is_served(
     let served = Served { api_version: api_version.to_owned(), namespaced };
     let known = cluster(|cluster| cluster.node_feature_rules = Some(served.clone()));
     let rule = document("nfd-rule", &known);
-    assert_eq!((rule["apiVersion"].as_str(), rule["metadata"]["namespace"].as_str()), (Some(api_version), namespace));
+    assert_eq!(
+        (rule["apiVersion"].as_str(), rule["metadata"]["namespace"].as_str()),
+        (Some(api_version), namespace)
+    );
 }
 
 #[test]
 fn a_cluster_without_node_feature_discovery_is_told() {
     let text = generate("nfd-rule", &cluster(|_| {})).unwrap();
-    assert!(text.contains("# This cluster does not know NodeFeatureRules yet: install the Node Feature Discovery"), "{text}");
+    assert!(
+        text.contains(
+            "# This cluster does not know NodeFeatureRules yet: install the Node Feature Discovery"
+        ),
+        "{text}"
+    );
     assert_eq!(documents(&text)[0]["apiVersion"], "nfd.openshift.io/v1alpha1");
 }
 
@@ -221,7 +238,11 @@ fn gates(data: &Value) -> Value {
     json!({"confidential": "false", "deploymentMode": "DaemonSetFallback", "layeredImageDeployment": "true",
         "memoryOverheadMB": "512"})
 )]
-fn feature_gates_are_the_documented_ones(#[case] arguments: &str, #[case] machine_configs: bool, #[case] data: Value) {
+fn feature_gates_are_the_documented_ones(
+    #[case] arguments: &str,
+    #[case] machine_configs: bool,
+    #[case] data: Value,
+) {
     let known = cluster(|cluster| cluster.machine_configs = machine_configs);
     assert_eq!(document(arguments, &known), gates(&data));
     if machine_configs {
@@ -277,7 +298,10 @@ fn the_subscription_is_the_documented_one() {
     ];
     assert_eq!(documents(&generate("subscription", &offline()).unwrap()), expected);
     let manual = documents(&generate("subscription --manual --source own", &cluster(|_| {})).unwrap());
-    assert_eq!((&manual[2]["spec"]["installPlanApproval"], &manual[2]["spec"]["source"]), (&json!("Manual"), &json!("own")));
+    assert_eq!(
+        (&manual[2]["spec"]["installPlanApproval"], &manual[2]["spec"]["source"]),
+        (&json!("Manual"), &json!("own"))
+    );
 }
 
 /// Arguments that cannot be carried out, and what is said about them.
@@ -285,8 +309,14 @@ fn the_subscription_is_the_documented_one() {
 #[case("nfd-rule --tee none,tdx", "--tee none stands alone")]
 #[case("nfd-rule --tee sgx", "invalid value 'sgx' for '--tee <TEE>'")]
 #[case("tdx-machine-config --role Kata_OC", "--role is \"Kata_OC\", which is no name of a pool")]
-#[case("feature-gates --deployment-mode Daemonset", "[possible values: MachineConfig, DaemonSet, DaemonSetFallback]")]
-#[case("feature-gates --deployment-mode DaemonSet --layered-image", "--layered-image has no effect without the Machine Config")]
+#[case(
+    "feature-gates --deployment-mode Daemonset",
+    "[possible values: MachineConfig, DaemonSet, DaemonSetFallback]"
+)]
+#[case(
+    "feature-gates --deployment-mode DaemonSet --layered-image",
+    "--layered-image has no effect without the Machine Config"
+)]
 #[case("feature-gates --memory-overhead 0", "0 is not in 1..=32768")]
 #[case("kataconfig --log-level loud", "[possible values: fatal, panic, error, warn, info, debug, trace]")]
 #[case("kataconfig --name Kata", "--name is \"Kata\", which is no name of an object")]
@@ -303,7 +333,10 @@ fn what_cannot_be_is_refused_in_words(#[case] arguments: &str, #[case] words: &s
 #[rstest]
 #[case("tdx-machine-config", "has no Machine Config Operator, so that a MachineConfig does nothing there")]
 #[case("iommu-machine-config", "has no Machine Config Operator, so that a MachineConfig does nothing there")]
-#[case("feature-gates --deployment-mode MachineConfig", "this cluster has no Machine Config Operator; use DaemonSet")]
+#[case(
+    "feature-gates --deployment-mode MachineConfig",
+    "this cluster has no Machine Config Operator; use DaemonSet"
+)]
 #[case("subscription", "has no Operator Lifecycle Manager; install the operator with oc apply -k deploy/")]
 fn what_a_plain_cluster_lacks_is_told(#[case] arguments: &str, #[case] words: &str) {
     let known = cluster(|cluster| (cluster.machine_configs, cluster.olm) = (false, false));
@@ -313,7 +346,10 @@ fn what_a_plain_cluster_lacks_is_told(#[case] arguments: &str, #[case] words: &s
 
 #[rstest]
 #[case("kataconfig", "There is KataConfig \"mine\" already, and a second one is refused")]
-#[case("feature-gates", "There is KataConfig \"mine\" already: the deployment mode of what is installed cannot be changed")]
+#[case(
+    "feature-gates",
+    "There is KataConfig \"mine\" already: the deployment mode of what is installed cannot be changed"
+)]
 fn what_is_there_already_is_told(#[case] arguments: &str, #[case] words: &str) {
     let known = cluster(|cluster| cluster.kata_configs = vec!["mine".to_owned()]);
     assert!(generate(arguments, &known).unwrap().contains(words));
@@ -325,7 +361,14 @@ fn what_is_there_already_is_told(#[case] arguments: &str, #[case] words: &str) {
 #[case(cluster(|_| {}), "# For the cluster at https://api.example.com:6443/, OpenShift 4.21.9.\n")]
 #[case(cluster(|cluster| cluster.openshift = None), "# For the cluster at https://api.example.com:6443/.\n")]
 fn it_is_said_where_the_values_come_from(#[case] known: Known, #[case] line: &str) {
-    for what in ["nfd-rule", "tdx-machine-config", "iommu-machine-config", "feature-gates", "kataconfig", "subscription"] {
+    for what in [
+        "nfd-rule",
+        "tdx-machine-config",
+        "iommu-machine-config",
+        "feature-gates",
+        "kataconfig",
+        "subscription",
+    ] {
         let text = generate(what, &known).unwrap();
         assert!(text.starts_with("# ") && text.contains(line), "{text}");
     }

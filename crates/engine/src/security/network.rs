@@ -155,8 +155,7 @@ mod tests {
         assert_eq!(spec["ingress"], ingress);
         assert_eq!(spec["egress"], if out { json!([{}]) } else { Value::Null });
         let annotations = &policy["metadata"]["annotations"];
-        let host_network =
-            if ports.is_empty() { Value::Null } else { json!({HOST_NETWORK: ""}) };
+        let host_network = if ports.is_empty() { Value::Null } else { json!({HOST_NETWORK: ""}) };
         assert_eq!(*annotations, host_network);
         let types = match (ports.is_empty(), out) {
             (false, _) => json!(["Ingress"]),
@@ -183,7 +182,8 @@ mod tests {
     #[test]
     fn whoever_is_opened_is_closed_first_and_no_name_is_there_twice() {
         let all = policies("home");
-        let names: Vec<&str> = all.iter().map(|policy| policy["metadata"]["name"].as_str().unwrap()).collect();
+        let names: Vec<&str> =
+            all.iter().map(|policy| policy["metadata"]["name"].as_str().unwrap()).collect();
         for policy in &all {
             let selector = &policy["spec"]["podSelector"];
             let closed = |other: &&Value| {

@@ -32,7 +32,9 @@ fn node() -> Value {
 
 fn request(node: Option<&str>) -> Value {
     let extra = match node {
-        Some(node) => json!({NODE_CLAIM: [node], "authentication.kubernetes.io/pod-name": ["osc-rpm-install-1"]}),
+        Some(node) => {
+            json!({NODE_CLAIM: [node], "authentication.kubernetes.io/pod-name": ["osc-rpm-install-1"]})
+        }
         None => json!({}),
     };
     let user = user(names::OPERATOR_NAMESPACE);
@@ -61,7 +63,9 @@ fn merged(patch: &Value) -> Value {
 }
 
 fn merge(target: &mut Value, patch: &Value) {
-    let (Value::Object(target), Value::Object(patch)) = (&mut *target, patch) else { return *target = patch.clone() };
+    let (Value::Object(target), Value::Object(patch)) = (&mut *target, patch) else {
+        return *target = patch.clone();
+    };
     for (key, value) in patch {
         if value.is_null() {
             target.remove(key);
@@ -164,17 +168,29 @@ fn the_role_reads_and_patches_nodes_and_writes_events() {
     let rules = role["rules"].as_array().unwrap();
     assert_eq!(rules[0]["resources"], json!(["nodes"]));
     assert_eq!(rules[0]["verbs"], json!(["get", "list", "watch", "patch"]));
-    assert_eq!((&rules[1]["resources"], &rules[1]["verbs"]), (&json!(["events"]), &json!(["create", "patch"])));
+    assert_eq!(
+        (&rules[1]["resources"], &rules[1]["verbs"]),
+        (&json!(["events"]), &json!(["create", "patch"]))
+    );
     assert_eq!(rules.len(), 2);
     assert_eq!(binding["roleRef"]["name"], "kata-install");
-    assert_eq!(binding["subjects"][0], json!({"kind": "ServiceAccount", "name": "kata-install", "namespace": "home"}));
+    assert_eq!(
+        binding["subjects"][0],
+        json!({"kind": "ServiceAccount", "name": "kata-install", "namespace": "home"})
+    );
 }
 
 #[test]
 fn the_policy_is_bound_and_refuses() {
     let [policy, binding] = own_node("home");
-    assert_eq!(binding["spec"], json!({"policyName": "kata-install-own-node", "validationActions": ["Deny"]}));
+    assert_eq!(
+        binding["spec"],
+        json!({"policyName": "kata-install-own-node", "validationActions": ["Deny"]})
+    );
     assert_eq!(policy["spec"]["failurePolicy"], "Fail");
     let rule = &policy["spec"]["matchConstraints"]["resourceRules"][0];
-    assert_eq!((&rule["operations"], &rule["resources"]), (&json!(["UPDATE"]), &json!(["nodes", "nodes/status"])));
+    assert_eq!(
+        (&rule["operations"], &rule["resources"]),
+        (&json!(["UPDATE"]), &json!(["nodes", "nodes/status"]))
+    );
 }

@@ -195,7 +195,10 @@ mod tests {
         let configuration = validating("home");
         assert_eq!(configuration["metadata"]["name"], "validating-webhook-configuration");
         let webhook = &configuration["webhooks"][index];
-        assert_eq!((webhook["name"].as_str(), webhook["failurePolicy"].as_str()), (Some(name), Some(failure_policy)));
+        assert_eq!(
+            (webhook["name"].as_str(), webhook["failurePolicy"].as_str()),
+            (Some(name), Some(failure_policy))
+        );
         assert_eq!(webhook["rules"][0]["operations"], json!([operation]));
         assert_eq!(webhook["sideEffects"], "None");
         assert_eq!(webhook["admissionReviewVersions"], json!(["v1"]));

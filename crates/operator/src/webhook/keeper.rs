@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Trust, follow};
+use super::{Look, Trust, follow};
 use crate::apply::words;
 use crate::clock::{Clock, WallClock};
 
@@ -47,11 +47,11 @@ pub struct Keeper {
     pub trust: watch::Sender<Option<Trust>>,
 }
 
-/// What is known of the cluster: outer `None` is not known yet.
+/// What is known of the cluster.
 #[derive(Default)]
 struct Known {
-    secret: Option<Option<Secret>>,
-    configuration: Option<Option<DynamicObject>>,
+    secret: Look<Secret>,
+    configuration: Look<DynamicObject>,
 }
 
 /// What can go wrong.
@@ -75,8 +75,8 @@ impl Keeper {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
-                Some(secret) = secrets.next() => known.secret = Some(secret),
-                Some(configuration) = configurations.next() => known.configuration = Some(configuration),
+                Some(secret) = secrets.next() => known.secret = Look::Known(secret),
+                Some(configuration) = configurations.next() => known.configuration = Look::Known(configuration),
                 () = tokio::time::sleep(pause) => {}
             }
             pause = match self.keep(&mut known).await {
@@ -109,7 +109,7 @@ impl Keeper {
 
     /// Does what there is to do, one thing after the other; says until when there is nothing more.
     async fn keep(&self, known: &mut Known) -> Result<Timestamp, Error> {
-        let Known { secret: Some(secret), configuration: Some(configuration) } = known else {
+        let Known { secret: Look::Known(secret), configuration: Look::Known(configuration) } = known else {
             return Ok(Timestamp::MAX);
         };
         loop {
@@ -160,7 +160,8 @@ impl Keeper {
             if webhook["clientConfig"] != wanted {
                 let at = format!("/webhooks/{index}");
                 operations.push(json!({"op": "test", "path": format!("{at}/name"), "value": name}));
-                operations.push(json!({"op": "replace", "path": format!("{at}/clientConfig"), "value": wanted}));
+                operations
+                    .push(json!({"op": "replace", "path": format!("{at}/clientConfig"), "value": wanted}));
             }
         }
         if operations.is_empty() { None } else { serde_json::from_value(Value::Array(operations)).ok() }
@@ -172,7 +173,10 @@ impl Keeper {
         let patch = Patch::<()>::Json(patch.clone());
         let answer = self.configurations().patch(webhooks::VALIDATING, &params, &patch).await;
         answer.map_err(|source| Error::Api {
-            what: format!("failed to tell ValidatingWebhookConfiguration {} whom to trust", webhooks::VALIDATING),
+            what: format!(
+                "failed to tell ValidatingWebhookConfiguration {} whom to trust",
+                webhooks::VALIDATING
+            ),
             source: Box::new(source),
         })
     }

@@ -253,6 +253,16 @@ async fn kata_config(client: Client, request: Request) -> Verdict {
     }
 }
 
+/// What is known of an object.
+#[derive(Default)]
+enum Look<K> {
+    /// The API server has not said yet.
+    #[default]
+    Unknown,
+    /// It is this one, or not there.
+    Known(Option<K>),
+}
+
 /// One object as it is now, and whenever it changes; errors are told and tried again.
 fn follow<K>(api: Api<K>, name: &str) -> impl Stream<Item = Option<K>> + Send + Unpin + use<K>
 where

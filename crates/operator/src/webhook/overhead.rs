@@ -15,7 +15,7 @@ use osc_engine::security::webhooks::{self, Place};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Trust, follow};
+use super::{Look, Trust, follow};
 use crate::apply::words;
 
 /// How much memory pods are given, if any.
@@ -33,11 +33,11 @@ pub struct Keeper {
     pub gate: watch::Sender<Gate>,
 }
 
-/// What is known of the cluster: outer `None` is not known yet.
+/// What is known of the cluster.
 #[derive(Default)]
 struct Known {
-    gates: Option<Option<ConfigMap>>,
-    configuration: Option<Option<DynamicObject>>,
+    gates: Look<ConfigMap>,
+    configuration: Look<DynamicObject>,
 }
 
 impl Keeper {
@@ -53,8 +53,8 @@ impl Keeper {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
-                Some(map) = gates.next() => known.gates = Some(map),
-                Some(configuration) = configurations.next() => known.configuration = Some(configuration),
+                Some(map) = gates.next() => known.gates = Look::Known(map),
+                Some(configuration) = configurations.next() => known.configuration = Look::Known(configuration),
                 Ok(()) = self.trusted.changed() => {}
                 () = pause(retry) => {}
             }
@@ -76,9 +76,13 @@ impl Keeper {
     }
 
     async fn keep(&self, known: &Known) -> Result<(), Failure> {
-        let Known { gates: Some(gates), configuration: Some(configuration) } = known else { return Ok(()) };
+        let Known { gates: Look::Known(gates), configuration: Look::Known(configuration) } = known else {
+            return Ok(());
+        };
         let data = gates.as_ref().and_then(|map| map.data.as_ref());
-        let gate = memory_overhead::parse(data.and_then(|data| data.get(webhooks::MEMORY_OVERHEAD_KEY)).map(String::as_str));
+        let gate = memory_overhead::parse(
+            data.and_then(|data| data.get(webhooks::MEMORY_OVERHEAD_KEY)).map(String::as_str),
+        );
         let asked = gate.as_ref().ok().copied().flatten();
         self.gate.send_if_modified(|gate| std::mem::replace(gate, asked) != asked);
         match (asked, configuration) {
@@ -102,7 +106,8 @@ impl Keeper {
             return Ok(());
         }
         let params = PatchParams::apply(names::FIELD_MANAGER).force();
-        let answer = self.configurations().patch(webhooks::MEMORY_OVERHEAD, &params, &Patch::Apply(wanted)).await;
+        let answer =
+            self.configurations().patch(webhooks::MEMORY_OVERHEAD, &params, &Patch::Apply(wanted)).await;
         answer.map(|_| ()).map_err(|error| Failure::api("apply", &error))
     }
 
@@ -124,7 +129,8 @@ struct Failure {
 impl Failure {
     fn api(verb: &str, error: &kube::Error) -> Self {
         let name = webhooks::MEMORY_OVERHEAD;
-        let words = format!("failed to {verb} MutatingWebhookConfiguration {name}: {}; trying again", words(error));
+        let words =
+            format!("failed to {verb} MutatingWebhookConfiguration {name}: {}; trying again", words(error));
         Self { words, again: true }
     }
 }

@@ -21,7 +21,8 @@ pub fn stories() -> Vec<Story> {
         story!(a_second_kata_config_is_refused_at_the_door, workers(1)).from(Beginning::Installed),
         story!(a_wrong_specification_is_refused_at_the_door, workers(1)).from(Beginning::Installed),
         story!(one_that_is_being_removed_takes_no_changes, workers(1)).from(Beginning::Installed),
-        story!(without_an_operator_creation_waits_and_removal_does_not, workers(1)).from(Beginning::Installed),
+        story!(without_an_operator_creation_waits_and_removal_does_not, workers(1))
+            .from(Beginning::Installed),
         story!(pods_get_a_memory_overhead_where_it_is_asked_for, workers(1)).from(Beginning::Installed),
     ]
 }
@@ -51,7 +52,9 @@ pub async fn serve(bed: &mut Bed, options: Options) {
 /// webhook's, and a change reaches it, too.
 async fn asked(bed: &Bed) {
     let wrong = json!({"logLevel": "wrong"});
-    let refused = || async { try_out(bed, NAME, &wrong).await.is_err_and(|words| words.contains("denied the request")) };
+    let refused = || async {
+        try_out(bed, NAME, &wrong).await.is_err_and(|words| words.contains("denied the request"))
+    };
     assert!(eventually(refused).await, "the API server asks nobody: {:?}", try_out(bed, NAME, &wrong).await);
 }
 
@@ -98,9 +101,7 @@ async fn a_second_kata_config_is_refused_at_the_door(bed: &mut Bed) {
 
 /// Specifications, and what is said about each.
 fn wrong() -> [(Value, &'static str); 3] {
-    let selector = |operator: &str| {
-        json!({"kataConfigPoolSelector": {"matchExpressions": [{"key": "zone", "operator": operator}]}})
-    };
+    let selector = |operator: &str| json!({"kataConfigPoolSelector": {"matchExpressions": [{"key": "zone", "operator": operator}]}});
     [
         (
             selector("Near"),

@@ -22,7 +22,8 @@ use crate::bed::{Bed, NAME, workers};
 
 pub fn stories() -> Vec<Story> {
     vec![
-        story!(no_request_fails_while_authorities_and_certificates_change, workers(1)).from(Beginning::Installed),
+        story!(no_request_fails_while_authorities_and_certificates_change, workers(1))
+            .from(Beginning::Installed),
         story!(an_authority_that_somebody_deletes_is_replaced, workers(1)).from(Beginning::Installed),
         story!(a_certificate_in_a_directory_changes_without_a_restart, workers(1)).from(Beginning::Installed),
     ]
@@ -95,7 +96,10 @@ async fn tell(bed: &Bed, trusted: &str) {
     for webhook in configuration.webhooks.iter_mut().flatten() {
         webhook.client_config.ca_bundle = Some(k8s_openapi::ByteString(trusted.as_bytes().to_vec()));
     }
-    configurations.replace(webhooks::VALIDATING, &kube::api::PostParams::default(), &configuration).await.unwrap();
+    configurations
+        .replace(webhooks::VALIDATING, &kube::api::PostParams::default(), &configuration)
+        .await
+        .unwrap();
 }
 
 async fn a_certificate_in_a_directory_changes_without_a_restart(bed: &mut Bed) {
@@ -106,7 +110,8 @@ async fn a_certificate_in_a_directory_changes_without_a_restart(bed: &mut Bed) {
     options.webhook.webhook_cert_dir = directory.path().to_owned();
     options.webhook.pace.directory = Duration::from_millis(50);
     let (names, lifetimes) = (["127.0.0.1".to_owned()], Lifetimes::default());
-    let make = |bundle: &mut Bundle, next: Next| bundle.take(next, &names, Timestamp::now(), &lifetimes).unwrap();
+    let make =
+        |bundle: &mut Bundle, next: Next| bundle.take(next, &names, Timestamp::now(), &lifetimes).unwrap();
     let mut bundle = Bundle::default();
     make(&mut bundle, Next::Authority);
     make(&mut bundle, Next::Leaf(0));
@@ -126,7 +131,9 @@ async fn a_certificate_in_a_directory_changes_without_a_restart(bed: &mut Bed) {
         }
     }
     bed.run_operator(options).await;
-    let works = || async { try_out(bed, NAME, &json!({"logLevel": "wrong"})).await.is_err_and(|words| words.contains("denied")) };
+    let works = || async {
+        try_out(bed, NAME, &json!({"logLevel": "wrong"})).await.is_err_and(|words| words.contains("denied"))
+    };
     assert!(crate::bed::eventually(works).await, "{:?}", try_out(bed, NAME, &json!({})).await);
 
     for index in [0, 1, 1] {
@@ -147,5 +154,8 @@ async fn a_certificate_in_a_directory_changes_without_a_restart(bed: &mut Bed) {
         }
     }
     let secrets: Api<Secret> = Api::namespaced(bed.client.clone(), names::OPERATOR_NAMESPACE);
-    assert!(secrets.get_opt(webhooks::AUTHORITY_SECRET).await.unwrap().is_none(), "it has no authority of its own");
+    assert!(
+        secrets.get_opt(webhooks::AUTHORITY_SECRET).await.unwrap().is_none(),
+        "it has no authority of its own"
+    );
 }
