@@ -52,17 +52,17 @@ pub async fn run(
 ) -> Result<(), Error> {
     let cache = Cache::default();
     let pulse = Pulse::default();
-    let certificate = match options.webhook.webhook_bind_address.0 {
+    let webhooks = match options.webhook.webhook_bind_address.0 {
         Some(address) => {
             let listener =
                 health::bind(address).await.map_err(|source| Error::BindWebhooks { address, source })?;
-            let (namespace, webhook) = (&options.namespace, &options.webhook);
-            Some(webhook::start(listener, &client, &cache, namespace, webhook, &cancel))
+            Some(webhook::start(listener, &client, &cache, &options, &cancel))
         }
         None => None,
     };
     if let Some(address) = options.metrics_bind_address.0 {
         let listener = health::bind(address).await.map_err(|source| Error::Bind { address, source })?;
+        let certificate = webhooks.as_ref().map(|webhooks| webhooks.certificate.clone());
         let sources =
             Sources { cache: cache.clone(), metrics: metrics.clone(), pulse: pulse.clone(), certificate };
         let server = health::serve(listener, sources, cancel.clone());
@@ -89,5 +89,10 @@ pub async fn run(
         Applier::new(client.clone(), cache.clone(), clock.clone(), metrics.clone(), options.identity.clone());
     let settings = options.settings();
     let reconciler = Reconciler { client, cache, watches, applier, settings, clock, metrics, pulse };
-    if reconciler.run(leadership, cancel).await { Ok(()) } else { Err(Error::LeaseLost) }
+    let in_order = reconciler.run(leadership, cancel.clone()).await;
+    cancel.cancel();
+    if let Some(webhooks) = webhooks {
+        webhooks.finished().await;
+    }
+    if in_order { Ok(()) } else { Err(Error::LeaseLost) }
 }

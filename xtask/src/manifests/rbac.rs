@@ -203,6 +203,13 @@ pub const OPERATOR: &[Permissions] = &[
                 "operator: webhook/overhead.rs: whether pods are given a memory overhead",
             ),
             grant(
+                "events.k8s.io",
+                "events",
+                &["create"],
+                &[],
+                "operator: webhook/overhead.rs tell: on the config map with the feature gates; each has a name of its own",
+            ),
+            grant(
                 "",
                 "secrets",
                 &["list", "watch", "create", "patch"],

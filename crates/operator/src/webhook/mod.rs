@@ -2,8 +2,8 @@
 //!
 //! What is answered is decided in [`osc_admission`]; here is what that needs to know, and the certificate:
 //!
-//! - [`keeper`]: an authority of the operator's own, where the cluster has none for services.
-//! - [`overhead`]: the memory overhead webhook exists while a feature gate asks for it.
+//! - `keeper`: an authority of the operator's own, where the cluster has none for services.
+//! - `overhead`: the memory overhead webhook exists while a feature gate asks for it.
 
 mod keeper;
 mod overhead;
@@ -28,11 +28,12 @@ use osc_engine::security::webhooks::{self, Place};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::words;
 use crate::cache::Cache;
-use crate::options::{BindAddress, bind_address};
+use crate::options::{BindAddress, Options, bind_address};
 
 /// How long the API server may take to list KataConfigs: less than it waits for the answer.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -149,21 +150,37 @@ enum Trust {
     Own(String),
 }
 
-/// Serves webhooks until cancelled. The certificate in use is handed out, for those who tell whether the operator is ready.
+/// Webhooks that are served.
+pub struct Webhooks {
+    /// The certificate in use.
+    pub certificate: Current,
+    server: JoinHandle<()>,
+}
+
+impl Webhooks {
+    /// Waits until, after cancellation, what was under way has been answered.
+    pub async fn finished(self) {
+        if let Err(error) = self.server.await {
+            tracing::warn!(%error, "the task that serves webhooks failed");
+        }
+    }
+}
+
+/// Serves webhooks until cancelled.
 pub fn start(
     listener: TcpListener,
     client: &Client,
     cache: &Cache,
-    namespace: &str,
-    options: &WebhookOptions,
+    options: &Options,
     cancel: &CancellationToken,
-) -> Current {
+) -> Webhooks {
+    let (namespace, identity, options) = (&options.namespace, options.identity.clone(), &options.webhook);
     let current = Current::default();
     let (trust, trusted) = watch::channel(None);
     let (gate, megabytes) = watch::channel(None);
     let server = server(current.clone(), client.clone(), cache.clone(), namespace.to_owned(), megabytes);
     let serving = server.serve(listener, cancel.clone());
-    tokio::spawn(async move {
+    let server = tokio::spawn(async move {
         if let Err(error) = serving.await {
             tracing::error!(%error, "serving webhooks failed");
         }
@@ -174,6 +191,7 @@ pub fn start(
         place: options.place(namespace),
         trusted,
         gate,
+        identity,
     };
     tokio::spawn(overhead.run(cancel.clone()));
     let (client, namespace, options) = (client.clone(), namespace.to_owned(), options.clone());
@@ -195,7 +213,7 @@ pub fn start(
             keeper.run(cancel).await;
         }
     });
-    current
+    Webhooks { certificate: current, server }
 }
 
 /// Where the certificate comes from: asks the cluster if that is to be found out.

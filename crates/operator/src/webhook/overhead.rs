@@ -6,8 +6,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Client;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use k8s_openapi::api::events::v1::Event as KubeEvent;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::{Client, Resource};
 use osc_admission::memory_overhead;
 use osc_api::names;
 use osc_engine::object::holds;
@@ -17,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Look, Trust, follow};
 use crate::apply::words;
+use crate::clock::{Clock, WallClock};
 
 /// How much memory pods are given, if any.
 pub type Gate = Option<NonZeroU32>;
@@ -31,6 +34,8 @@ pub struct Keeper {
     pub place: Place,
     pub trusted: watch::Receiver<Option<Trust>>,
     pub gate: watch::Sender<Gate>,
+    /// Who tells events.
+    pub identity: String,
 }
 
 /// What is known of the cluster.
@@ -64,6 +69,12 @@ impl Keeper {
             if words != told {
                 if !words.is_empty() {
                     tracing::warn!("{words}");
+                }
+                // What is wrong in the config map its author shall see there.
+                if retry.is_none()
+                    && let Look::Known(Some(map)) = &known.gates
+                {
+                    self.tell(map, &words).await;
                 }
                 told = words;
             }
@@ -109,6 +120,38 @@ impl Keeper {
         let answer =
             self.configurations().patch(webhooks::MEMORY_OVERHEAD, &params, &Patch::Apply(wanted)).await;
         answer.map(|_| ()).map_err(|error| Failure::api("apply", &error))
+    }
+
+    /// An event on the config map. It says nothing that the log does not: one that cannot be written is not tried again.
+    async fn tell(&self, map: &ConfigMap, words: &str) {
+        if words.is_empty() {
+            return;
+        }
+        let now = WallClock.now();
+        let name = format!("{}.{:x}", webhooks::FEATURE_GATES, now.as_nanosecond());
+        let event = KubeEvent {
+            metadata: ObjectMeta {
+                name: Some(name),
+                namespace: Some(self.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(now)),
+            action: Some("Reconcile".to_owned()),
+            reason: Some("InvalidFeatureGate".to_owned()),
+            note: Some(words.to_owned()),
+            regarding: Some(map.object_ref(&())),
+            reporting_controller: Some(names::OPERATOR_NAME.to_owned()),
+            reporting_instance: Some(self.identity.clone()),
+            type_: Some("Warning".to_owned()),
+            ..KubeEvent::default()
+        };
+        let events: Api<KubeEvent> = Api::namespaced(self.client.clone(), &self.namespace);
+        if let Err(error) = events.create(&PostParams::default(), &event).await {
+            tracing::warn!(
+                error = crate::apply::words(&error),
+                "cannot write an event about the feature gates"
+            );
+        }
     }
 
     async fn delete(&self) -> Result<(), Failure> {

@@ -2,8 +2,9 @@
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
+use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use osc_admission::memory_overhead::ANNOTATION;
 use osc_api::{KataConfig, names};
 use osc_engine::security::webhooks;
@@ -234,6 +235,18 @@ async fn pods_get_a_memory_overhead_where_it_is_asked_for(bed: &mut Bed) {
     gate(bed, "a lot").await;
     let gone = || async { bed.names_of::<MutatingWebhookConfiguration>().await.is_empty() };
     assert!(eventually(gone).await);
+    let events: Api<Event> = Api::namespaced(bed.client.clone(), names::OPERATOR_NAMESPACE);
+    let told = || async {
+        let events = events.list(&ListParams::default()).await.unwrap();
+        events.iter().any(|event| {
+            event.regarding.as_ref().and_then(|map| map.name.as_deref()) == Some(webhooks::FEATURE_GATES)
+                && event
+                    .note
+                    .as_deref()
+                    .is_some_and(|note| note.contains("memoryOverheadMB is \"a lot\"; write a number"))
+        })
+    };
+    assert!(eventually(told).await, "the author of the config map is told");
     let nothing = || async { overhead(bed, "mine", Some("kata"), None).await.is_none() };
     assert!(eventually(nothing).await);
 
