@@ -31,7 +31,7 @@ manifests: ## Writes deploy/ from the Rust types
 	$(CARGO) xtask manifests
 
 bench: ## Runs the benchmarks
-	$(CARGO) bench --locked --package osc-engine --package osc-operator
+	$(CARGO) bench --locked --package osc-engine --package osc-operator --package osc-admission
 
 image: ## Builds the operator's image; its name by IMAGE=...
 	$(PODMAN) build --file Containerfile --tag $(IMAGE) .

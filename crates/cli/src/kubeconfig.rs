@@ -10,14 +10,19 @@ use kube::{Client, Config};
 #[derive(clap::Args, Clone, Debug)]
 pub struct ClusterFlags {
     /// Kubeconfig file; without it, KUBECONFIG, ~/.kube/config or the pod's ServiceAccount.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     kubeconfig: Option<PathBuf>,
     /// Context in the kubeconfig.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", global = true)]
     context: Option<String>,
 }
 
 impl ClusterFlags {
+    /// Whether a cluster is named at all: by a flag, a kubeconfig or a ServiceAccount.
+    pub async fn is_any(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some() || Config::infer().await.is_ok()
+    }
+
     /// A client for the chosen cluster.
     pub async fn client(&self) -> anyhow::Result<Client> {
         Ok(self.client_and_address().await?.0)

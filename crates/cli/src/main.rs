@@ -1,6 +1,7 @@
 //! `osc`: the command a person types. Also installed as `kubectl-osc`, so that `kubectl osc` works.
 
 mod demo;
+mod generate;
 mod kubeconfig;
 mod plan;
 mod preflight;
@@ -35,6 +36,8 @@ enum Command {
     Preflight(preflight::Arguments),
     /// Write down what a plan needs to know about a cluster: names and numbers, no secrets. Reads only.
     Snapshot(snapshot::Arguments),
+    /// Print manifests that the documentation makes people type, for the cluster at hand.
+    Generate(generate::Arguments),
     /// Show how far Kata is on a cluster. Exits with 0 if settled, 2 if in progress, 3 if somebody should look.
     Status(status::Arguments),
     /// Show the whole life of a KataConfig on an embedded cluster.
@@ -91,6 +94,7 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Generate(arguments) => generate::run(arguments).await,
         Command::Plan(arguments) => plan::run(arguments).await,
         Command::Preflight(arguments) => preflight::run(arguments).await,
         Command::Simulate(arguments) => simulate::run(arguments).await,

@@ -246,17 +246,7 @@ pub fn dashboard_id() -> ObjectId {
 
 /// The labels that the operator's namespace needs: monitoring, and pods with host paths.
 pub fn namespace(settings: &Settings) -> Desired {
-    cluster(
-        Kind::Namespace,
-        &settings.namespace,
-        &json!({
-            "openshift.io/cluster-monitoring": "true",
-            "pod-security.kubernetes.io/enforce": "privileged",
-            "pod-security.kubernetes.io/audit": "privileged",
-            "pod-security.kubernetes.io/warn": "privileged",
-        }),
-        json!({}),
-    )
+    cluster(Kind::Namespace, &settings.namespace, &crate::security::namespace_labels(), json!({}))
 }
 
 #[cfg(test)]

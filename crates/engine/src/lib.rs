@@ -30,6 +30,7 @@ pub mod object;
 pub mod observed;
 pub mod plan;
 pub mod runtime_class;
+pub mod security;
 pub mod selector;
 pub mod spec;
 pub mod status;

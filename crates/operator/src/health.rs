@@ -13,7 +13,10 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use osc_admission::certificate::Current;
+
 use crate::cache::Cache;
+use crate::clock::{Clock, WallClock};
 use crate::metrics::Metrics;
 
 /// How long a pass may go without finishing a step. Each request ends within half a minute by itself, so that a pass that
@@ -42,11 +45,17 @@ impl Pulse {
     }
 }
 
+/// What is told.
 #[derive(Clone)]
-struct Sources {
-    cache: Cache,
-    metrics: Metrics,
-    pulse: Pulse,
+pub struct Sources {
+    /// What is known of the cluster.
+    pub cache: Cache,
+    /// Figures.
+    pub metrics: Metrics,
+    /// Whether the loop gets on.
+    pub pulse: Pulse,
+    /// The certificate of the webhooks, if any are served.
+    pub certificate: Option<Current>,
 }
 
 /// Binds the address; separate from serving, so that a taken port is told at start.
@@ -57,16 +66,14 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// Serves `/healthz`, `/readyz` and `/metrics` until cancelled.
 pub async fn serve(
     listener: TcpListener,
-    cache: Cache,
-    metrics: Metrics,
-    pulse: Pulse,
+    sources: Sources,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
     let router = Router::new()
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
-        .with_state(Sources { cache, metrics, pulse });
+        .with_state(sources);
     axum::serve(listener, router).with_graceful_shutdown(async move { cancel.cancelled().await }).await
 }
 
@@ -84,9 +91,22 @@ async fn alive(State(sources): State<Sources>) -> impl IntoResponse {
 }
 
 async fn ready(State(sources): State<Sources>) -> impl IntoResponse {
-    match sources.cache.readiness() {
+    let ready = sources.cache.readiness().map_err(|reason| reason.to_string());
+    match ready.and_then(|()| webhooks_ready(sources.certificate.as_ref())) {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
+}
+
+/// An operator that API servers cannot ask is not ready: the Service of the webhooks shall lead to another one.
+fn webhooks_ready(certificate: Option<&Current>) -> Result<(), String> {
+    let Some(certificate) = certificate else { return Ok(()) };
+    match certificate.not_after() {
+        None => Err("the webhooks have no serving certificate yet: see the Secrets webhook-server-cert (OpenShift) and \
+                     osc-webhook-certificates in the operator's namespace, and the operator's log"
+            .to_owned()),
+        Some(end) if end <= WallClock.now() => Err(format!("the serving certificate of the webhooks has expired at {end}")),
+        Some(_) => Ok(()),
     }
 }
 
@@ -103,7 +123,8 @@ mod tests {
     use super::*;
 
     async fn answer(pulse: &Pulse) -> (StatusCode, String) {
-        let sources = Sources { cache: Cache::default(), metrics: Metrics::default(), pulse: pulse.clone() };
+        let (cache, metrics) = (Cache::default(), Metrics::default());
+        let sources = Sources { cache, metrics, pulse: pulse.clone(), certificate: None };
         let (head, body) = alive(State(sources)).await.into_response().into_parts();
         let body = axum::body::to_bytes(body, 1_000).await.unwrap();
         (head.status, String::from_utf8(body.to_vec()).unwrap())
@@ -120,6 +141,13 @@ mod tests {
         tokio::time::advance(Duration::from_mins(2)).await;
         let words = "a pass has been at the same step for 11 minutes; a restart will take it up\n";
         assert_eq!(answer(&pulse).await, (StatusCode::SERVICE_UNAVAILABLE, words.to_owned()));
+    }
+
+    #[test]
+    fn webhooks_without_a_certificate_are_not_ready() {
+        assert_eq!(webhooks_ready(None), Ok(()));
+        let words = webhooks_ready(Some(&Current::default())).unwrap_err();
+        assert!(words.starts_with("the webhooks have no serving certificate yet"), "{words}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 //! - [`cache`]: watches keep projections of what the engine reads; a snapshot of them is an `Observed`.
 //! - [`reconcile`]: one loop. Any number of events during a pass leads to one more.
 //! - [`apply`]: carries out the steps of a plan, one after the other.
+//! - [`webhook`]: what the API server asks before it stores a KataConfig.
 //! - [`metrics`], [`health`]: what is told to Prometheus and to the kubelet. [`leader`]: who of several works.
 
 pub mod apply;
@@ -16,6 +17,7 @@ pub mod metrics;
 pub mod options;
 pub mod reconcile;
 pub mod run;
+pub mod webhook;
 
 pub use clock::{Clock, SimulatedTime, WallClock};
 pub use options::Options;

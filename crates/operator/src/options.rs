@@ -7,6 +7,8 @@ use clap::Args;
 use osc_api::names;
 use osc_engine::Settings;
 
+use crate::webhook::WebhookOptions;
+
 /// Flags and environment of the operator.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
@@ -33,6 +35,10 @@ pub struct Options {
     /// Extension to install instead of the one that the cluster's release names.
     #[arg(long, env = "SANDBOXED_CONTAINERS_EXTENSION")]
     pub extension: Option<String>,
+
+    /// What is said about webhooks.
+    #[command(flatten)]
+    pub webhook: WebhookOptions,
 }
 
 /// An address to listen on, or none.
@@ -46,7 +52,7 @@ fn own_identity() -> String {
 }
 
 /// Accepts `host:port`, `:port` (as the Go operator does) and `0`.
-fn bind_address(text: &str) -> Result<BindAddress, String> {
+pub(crate) fn bind_address(text: &str) -> Result<BindAddress, String> {
     if text == "0" {
         return Ok(BindAddress(None));
     }
@@ -65,6 +71,7 @@ impl Default for Options {
             metrics_bind_address: BindAddress(None),
             monitor_image: None,
             extension: None,
+            webhook: WebhookOptions::default(),
         }
     }
 }

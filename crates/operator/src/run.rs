@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::Applier;
 use crate::cache::{Cache, Watches};
 use crate::clock::Clock;
-use crate::health::{self, Pulse};
+use crate::health::{self, Pulse, Sources};
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::reconcile::Reconciler;
+use crate::webhook;
 
 /// Why the operator could not start.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,14 @@ pub enum Error {
         "cannot listen on {address} for health and metrics: {source}; choose another with --metrics-bind-address"
     )]
     Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The address for webhooks is taken or not ours.
+    #[error("cannot listen on {address} for webhooks: {source}; choose another with --webhook-bind-address")]
+    BindWebhooks {
         /// The address.
         address: SocketAddr,
         /// Why not.
@@ -43,9 +52,20 @@ pub async fn run(
 ) -> Result<(), Error> {
     let cache = Cache::default();
     let pulse = Pulse::default();
+    let webhooks = match options.webhook.webhook_bind_address.0 {
+        Some(address) => {
+            let listener =
+                health::bind(address).await.map_err(|source| Error::BindWebhooks { address, source })?;
+            Some(webhook::start(listener, &client, &cache, &options, &cancel))
+        }
+        None => None,
+    };
     if let Some(address) = options.metrics_bind_address.0 {
         let listener = health::bind(address).await.map_err(|source| Error::Bind { address, source })?;
-        let server = health::serve(listener, cache.clone(), metrics.clone(), pulse.clone(), cancel.clone());
+        let certificate = webhooks.as_ref().map(|webhooks| webhooks.certificate.clone());
+        let sources =
+            Sources { cache: cache.clone(), metrics: metrics.clone(), pulse: pulse.clone(), certificate };
+        let server = health::serve(listener, sources, cancel.clone());
         tokio::spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(%error, "serving health and metrics failed");
@@ -69,5 +89,10 @@ pub async fn run(
         Applier::new(client.clone(), cache.clone(), clock.clone(), metrics.clone(), options.identity.clone());
     let settings = options.settings();
     let reconciler = Reconciler { client, cache, watches, applier, settings, clock, metrics, pulse };
-    if reconciler.run(leadership, cancel).await { Ok(()) } else { Err(Error::LeaseLost) }
+    let in_order = reconciler.run(leadership, cancel.clone()).await;
+    cancel.cancel();
+    if let Some(webhooks) = webhooks {
+        webhooks.finished().await;
+    }
+    if in_order { Ok(()) } else { Err(Error::LeaseLost) }
 }

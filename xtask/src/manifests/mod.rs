@@ -3,6 +3,7 @@
 mod monitoring;
 mod operator;
 mod rbac;
+mod security;
 #[cfg(test)]
 mod tests;
 
@@ -55,13 +56,18 @@ fn sources() -> anyhow::Result<Vec<Source>> {
     sources.extend([
         Source::new("rbac/service-accounts.yaml", operator::service_accounts()?),
         Source::new("rbac/operator.yaml", rbac::operator()?),
+        Source::new("rbac/node-agent.yaml", security::node_agent()?),
         Source::new("rbac/users.yaml", rbac::users()?),
         Source::new("rbac/prometheus.yaml", rbac::prometheus()?),
         Source::new("monitoring/dashboard.yaml", vec![monitoring::dashboard()?]),
         Source::new("monitoring/operator.yaml", monitoring::operator()?),
         Source::new("monitoring/kata-monitor.yaml", monitoring::kata_monitor()?),
         Source::new("monitoring/rules.yaml", monitoring::rules()),
+        Source::new("security/node-agent-policy.yaml", security::own_node()?),
+        Source::new("security/network-policies.yaml", security::network()?),
         Source::new("operator/deployment.yaml", vec![operator::deployment()?]),
+        // Last: from then on a KataConfig can be created only while an operator answers.
+        Source::new("operator/webhooks.yaml", security::webhooks()?),
     ]);
     Ok(sources)
 }

@@ -3,6 +3,9 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use osc_api::names;
+use osc_engine::security::namespace_labels;
+use osc_engine::security::network::OPERATOR_METRICS_PORT;
+use osc_engine::security::webhooks;
 use serde_json::{Value, json};
 
 use super::{MONITOR_IMAGE, OPERATOR_IMAGE, image, typed};
@@ -12,18 +15,16 @@ pub const DEPLOYMENT: &str = "controller-manager";
 /// Label of the operator's pods.
 pub const POD_LABEL: (&str, &str) = ("control-plane", "controller-manager");
 /// Port of health and metrics.
-pub const METRICS_PORT: u16 = 8080;
+pub const METRICS_PORT: u16 = OPERATOR_METRICS_PORT;
 /// Name of that port.
 pub const METRICS_PORT_NAME: &str = "metrics";
+/// Volume with the certificate of the webhooks.
+const CERTIFICATE_VOLUME: &str = "webhook-certificate";
 
 /// The namespace, with the labels that the operator sees to afterwards.
 pub fn namespace() -> anyhow::Result<Value> {
-    typed::<Namespace>(json!({"metadata": {"name": names::OPERATOR_NAMESPACE, "labels": {
-        "openshift.io/cluster-monitoring": "true",
-        "pod-security.kubernetes.io/enforce": "privileged",
-        "pod-security.kubernetes.io/audit": "privileged",
-        "pod-security.kubernetes.io/warn": "privileged",
-    }}}))
+    let labels = namespace_labels();
+    typed::<Namespace>(json!({"metadata": {"name": names::OPERATOR_NAMESPACE, "labels": labels}}))
 }
 
 /// Neither mounts a token by itself: the operator's pod asks for its own, kata-monitor needs none.
@@ -61,6 +62,12 @@ pub fn deployment() -> anyhow::Result<Value> {
                     "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
                     "tolerations": tolerations(),
                     "containers": [container()],
+                    // OpenShift's service CA fills it; elsewhere it stays empty, and the operator has an authority of
+                    // its own.
+                    "volumes": [{
+                        "name": CERTIFICATE_VOLUME,
+                        "secret": {"secretName": webhooks::CERTIFICATE_SECRET, "optional": true},
+                    }],
                 },
             },
         },
@@ -94,14 +101,24 @@ fn container() -> Value {
         "image": image(OPERATOR_IMAGE),
         "imagePullPolicy": "IfNotPresent",
         "command": ["/osc-operator"],
-        "args": ["--leader-elect", format!("--metrics-bind-address=0.0.0.0:{METRICS_PORT}")],
+        "args": [
+            "--leader-elect",
+            format!("--metrics-bind-address=0.0.0.0:{METRICS_PORT}"),
+            format!("--webhook-bind-address=0.0.0.0:{}", webhooks::PORT),
+        ],
         // SANDBOXED_CONTAINERS_EXTENSION is left out on purpose: the cluster's release tells the extension.
         "env": [
             field("POD_NAMESPACE", "metadata.namespace"),
             field("POD_NAME", "metadata.name"),
             {"name": "RELATED_IMAGE_KATA_MONITOR", "value": image(MONITOR_IMAGE)},
         ],
-        "ports": [{"name": METRICS_PORT_NAME, "containerPort": METRICS_PORT, "protocol": "TCP"}],
+        "ports": [
+            {"name": METRICS_PORT_NAME, "containerPort": METRICS_PORT, "protocol": "TCP"},
+            {"name": webhooks::PORT_NAME, "containerPort": webhooks::PORT, "protocol": "TCP"},
+        ],
+        "volumeMounts": [
+            {"name": CERTIFICATE_VOLUME, "mountPath": webhooks::CERTIFICATE_DIRECTORY, "readOnly": true},
+        ],
         "livenessProbe": {
             "httpGet": {"path": "/healthz", "port": METRICS_PORT_NAME},
             "initialDelaySeconds": 15,

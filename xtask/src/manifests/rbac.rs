@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use osc_api::names;
+use osc_engine::security::webhooks;
 use serde_json::{Value, json};
 
 use super::{HEADER_MARKDOWN, typed};
@@ -37,6 +38,7 @@ pub struct Permissions {
 }
 
 const MCO: &str = "machineconfiguration.openshift.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
 const READ: &[&str] = &["list", "watch"];
 /// What watching, server-side apply and deletion of one object need.
 const OWN: &[&str] = &["list", "watch", "create", "patch", "delete"];
@@ -158,6 +160,20 @@ pub const OPERATOR: &[Permissions] = &[
                 &[names::CLUSTER_VERSION],
                 "engine: desired.rs extension",
             ),
+            grant(
+                ADMISSION,
+                "validatingwebhookconfigurations",
+                &["list", "watch", "patch"],
+                &[webhooks::VALIDATING],
+                "operator: webhook/keeper.rs tell: whom to trust, where OpenShift's service CA does not",
+            ),
+            grant(
+                ADMISSION,
+                "mutatingwebhookconfigurations",
+                OWN,
+                &[webhooks::MEMORY_OVERHEAD],
+                "operator: webhook/overhead.rs: there while the feature gate asks for it",
+            ),
         ],
     },
     Permissions {
@@ -178,6 +194,27 @@ pub const OPERATOR: &[Permissions] = &[
                 READ,
                 &[names::DASHBOARD_CONFIG_MAP],
                 "engine: desired.rs dashboard: the source of the copy",
+            ),
+            grant(
+                "",
+                "configmaps",
+                READ,
+                &[webhooks::FEATURE_GATES],
+                "operator: webhook/overhead.rs: whether pods are given a memory overhead",
+            ),
+            grant(
+                "events.k8s.io",
+                "events",
+                &["create"],
+                &[],
+                "operator: webhook/overhead.rs tell: on the config map with the feature gates; each has a name of its own",
+            ),
+            grant(
+                "",
+                "secrets",
+                &["list", "watch", "create", "patch"],
+                &[webhooks::AUTHORITY_SECRET],
+                "operator: webhook/keeper.rs store: the authority of the webhooks, where there is no service CA",
             ),
         ],
     },

@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
@@ -47,6 +51,10 @@ fn each_object_parses_as_its_type() {
             "ConfigMap" => parse::<ConfigMap>(&object),
             "Service" => parse::<Service>(&object),
             "Deployment" => parse::<Deployment>(&object),
+            "NetworkPolicy" => parse::<NetworkPolicy>(&object),
+            "ValidatingAdmissionPolicy" => parse::<ValidatingAdmissionPolicy>(&object),
+            "ValidatingAdmissionPolicyBinding" => parse::<ValidatingAdmissionPolicyBinding>(&object),
+            "ValidatingWebhookConfiguration" => parse::<ValidatingWebhookConfiguration>(&object),
             "ServiceMonitor" | "PrometheusRule" => {
                 assert_eq!(object["apiVersion"], "monitoring.coreos.com/v1");
                 None
@@ -124,9 +132,13 @@ fn the_operator_runs_with_as_little_as_possible() {
     assert_eq!(pod["containers"].as_array().unwrap().len(), 1);
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
-    for key in ["hostNetwork", "hostPID", "hostIPC", "volumes"] {
+    for key in ["hostNetwork", "hostPID", "hostIPC"] {
         assert!(pod[key].is_null(), "{key}");
     }
+    // Of volumes, the certificate of the webhooks, and that to read.
+    let volumes = pod["volumes"].as_array().unwrap();
+    assert_eq!((volumes.len(), &volumes[0]["secret"]["secretName"]), (1, &json!("webhook-server-cert")));
+    assert_eq!(container["volumeMounts"][0]["readOnly"], true);
     let security = &container["securityContext"];
     assert_eq!(security["allowPrivilegeEscalation"], false);
     assert_eq!(security["readOnlyRootFilesystem"], true);
@@ -154,7 +166,7 @@ fn every_reference_leads_somewhere() {
     let has = |kind: &str, namespace: &str, name: &str| {
         identities.contains(&(kind.to_owned(), namespace.to_owned(), name.to_owned()))
     };
-    for binding in all.iter().filter(|object| text(&object["kind"]).ends_with("Binding")) {
+    for binding in all.iter().filter(|object| text(&object["kind"]).ends_with("RoleBinding")) {
         let role = &binding["roleRef"];
         let namespace =
             if role["kind"] == "Role" { text(&binding["metadata"]["namespace"]) } else { String::new() };
@@ -173,7 +185,7 @@ fn every_reference_leads_somewhere() {
     assert!(has("ServiceAccount", namespace, osc_api::names::MONITOR_SERVICE_ACCOUNT));
     let bound: BTreeSet<String> = all
         .iter()
-        .filter(|object| text(&object["kind"]).ends_with("Binding"))
+        .filter(|object| text(&object["kind"]).ends_with("RoleBinding"))
         .map(|binding| text(&binding["roleRef"]["name"]))
         .collect();
     let roles = of_kind(&all, "Role").into_iter().chain(of_kind(&all, "ClusterRole"));
@@ -190,6 +202,60 @@ fn every_reference_leads_somewhere() {
             })
             .count();
         assert_eq!(matches, 1, "{monitor}");
+    }
+}
+
+#[test]
+fn what_the_api_server_asks_leads_to_the_operator() {
+    let all = objects();
+    let deployment = operator::deployment().unwrap();
+    let template = &deployment["spec"]["template"];
+    let ports = template["spec"]["containers"][0]["ports"].as_array().unwrap();
+    for configuration in of_kind(&all, "ValidatingWebhookConfiguration") {
+        for webhook in configuration["webhooks"].as_array().unwrap() {
+            let reference = &webhook["clientConfig"]["service"];
+            let found = of_kind(&all, "Service").into_iter().find(|service| {
+                service["metadata"]["name"] == reference["name"]
+                    && service["metadata"]["namespace"] == reference["namespace"]
+            });
+            let service = found.unwrap_or_else(|| panic!("no Service {reference}"));
+            assert_eq!(service["spec"]["selector"], template["metadata"]["labels"]);
+            let port = &service["spec"]["ports"][0];
+            assert_eq!(port["port"], reference["port"]);
+            assert!(ports.iter().any(|known| known["name"] == port["targetPort"]), "{port}");
+        }
+    }
+    // Nobody could create a KataConfig between the one and the other.
+    let position = |kind: &str| all.iter().position(|object| object["kind"] == kind).unwrap();
+    assert!(position("Deployment") < position("ValidatingWebhookConfiguration"));
+}
+
+/// What the profile `restricted` of Pod Security asks for. The namespace has to allow more, for others.
+#[test]
+fn the_operator_itself_would_run_in_a_restricted_namespace() {
+    let deployment = operator::deployment().unwrap();
+    let pod = &deployment["spec"]["template"]["spec"];
+    let allowed = [
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+    ];
+    for volume in pod["volumes"].as_array().unwrap() {
+        let kinds: Vec<&String> = volume.as_object().unwrap().keys().filter(|key| *key != "name").collect();
+        assert!(kinds.iter().all(|kind| allowed.contains(&kind.as_str())), "{volume}");
+    }
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    for container in pod["containers"].as_array().unwrap() {
+        let security = &container["securityContext"];
+        assert_eq!(security["runAsNonRoot"], true);
+        assert_eq!(security["allowPrivilegeEscalation"], false);
+        assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}));
+        assert!(container["ports"].as_array().unwrap().iter().all(|port| port["hostPort"].is_null()));
     }
 }
 
@@ -251,8 +317,9 @@ fn permissions_are_narrow() {
         // are told by the finalizer that they carry.
         let told_otherwise = grant.resource == "runtimeclasses";
         assert!(!verbs.contains("delete") || told_otherwise || !grant.names.is_empty(), "{what}");
-        // Secrets it has nothing to do with.
-        assert_ne!(grant.resource, "secrets");
+        // Of Secrets it has to do with its own.
+        let own = grant.names == ["osc-webhook-certificates"];
+        assert!(grant.resource != "secrets" || own && permissions.namespace.is_some(), "{what}");
     }
 }
 

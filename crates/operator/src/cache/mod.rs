@@ -270,6 +270,12 @@ impl Cache {
         self.lock().rendered.insert(name, project::rendered(config));
     }
 
+    /// The runtime classes that there are for KataConfigs.
+    pub fn runtime_classes(&self) -> BTreeSet<String> {
+        let state = self.lock();
+        state.kata_configs.iter().flat_map(|(_, view)| view.status.runtime_classes.clone()).collect()
+    }
+
     /// The version that a KataConfig was last seen with.
     pub fn kata_config(&self, name: &str) -> Option<Arc<KataConfigView>> {
         self.lock().kata_configs.get(&name.to_owned()).cloned()

@@ -4,6 +4,8 @@
 //! A story that can be told on one server only says why. On real control planes the operator has exactly the rights of
 //! `deploy/`, and a story fails if one request of it is refused.
 
+mod admission;
+mod certificates;
 mod events;
 mod faults;
 mod golden;
@@ -105,6 +107,8 @@ pub fn all() -> Vec<Story> {
         mending::stories(),
         golden::stories(),
         refusals::stories(),
+        admission::stories(),
+        certificates::stories(),
         surroundings::stories(),
         events::stories(),
         observability::stories(),

@@ -1,0 +1,124 @@
+//! One request and its answer.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+use super::Server;
+use crate::review;
+
+/// The largest question: API servers take objects of 3 MiB, and ask with the old and the new one.
+pub const BODY_LIMIT: usize = 7 * 1024 * 1024;
+/// How long a body may take. API servers wait no longer than 30 seconds for an answer.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A refusal of the exchange itself: status and words.
+struct Refusal(StatusCode, String);
+
+pub async fn answer(
+    server: Arc<Server>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let method = request.method().clone();
+    Ok(match path.as_str() {
+        "/healthz" if reads(&method) => text(StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" if reads(&method) => match server.certificate.not_after() {
+            Some(_) => text(StatusCode::OK, "ok\n".to_owned()),
+            None => text(StatusCode::SERVICE_UNAVAILABLE, "there is no serving certificate yet\n".to_owned()),
+        },
+        _ => match exchange(&server, &path, request).await {
+            Ok(body) => json(body),
+            Err(Refusal(status, words)) => {
+                tracing::warn!(path, status = status.as_u16(), words, "a request was refused");
+                let mut response = text(status, format!("{words}\n"));
+                if status == StatusCode::METHOD_NOT_ALLOWED {
+                    response.headers_mut().insert(ALLOW, http::HeaderValue::from_static("POST"));
+                }
+                response
+            }
+        },
+    })
+}
+
+fn reads(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+async fn exchange(server: &Server, path: &str, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
+    let Some(handler) = server.handlers.get(path) else {
+        let known: Vec<&str> = server.handlers.keys().copied().collect();
+        let words = format!("nothing is served at {path}; known are {}", known.join(", "));
+        return Err(Refusal(StatusCode::NOT_FOUND, words));
+    };
+    if request.method() != Method::POST {
+        let words = format!("{} is not for {path}; send reviews by POST", request.method());
+        return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, words));
+    }
+    content_type(&request)?;
+    let body = body(request).await?;
+    let question = review::read(&body).map_err(|error| Refusal(error.status, error.words))?;
+    drop(body);
+    let verdict = handler(question.clone()).await;
+    if let review::Verdict::Refuse(why) = &verdict {
+        let (name, namespace) = (&question.name, question.namespace.as_deref().unwrap_or_default());
+        tracing::info!(path, name, namespace, operation = ?question.operation, why, "refused");
+    }
+    review::answer(&question, verdict).map_err(|error| {
+        Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the answer: {error}"))
+    })
+}
+
+fn content_type(request: &Request<Incoming>) -> Result<(), Refusal> {
+    let found =
+        request.headers().get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("unreadable"));
+    let media = found.split(';').next().unwrap_or_default().trim();
+    if media.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let words = format!("Content-Type is {found:?}; send application/json");
+    Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, words))
+}
+
+async fn body(request: Request<Incoming>) -> Result<Bytes, Refusal> {
+    let too_large = || {
+        Refusal(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is larger than {BODY_LIMIT} bytes, the most that is read"),
+        )
+    };
+    let announced =
+        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: usize| length > BODY_LIMIT) {
+        return Err(too_large());
+    }
+    let reading = Limited::new(request.into_body(), BODY_LIMIT).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, reading).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Refusal(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"))),
+        Err(_) => {
+            let words = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+            Err(Refusal(StatusCode::REQUEST_TIMEOUT, words))
+        }
+    }
+}
+
+fn text(status: StatusCode, words: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(words));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn json(body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}
