@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     fn host(root: &Path) -> (tokio::runtime::Runtime, Host) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let host = Host::new(root, Vec::new(), runtime.handle().clone());
         (runtime, host)
     }

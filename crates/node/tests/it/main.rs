@@ -1,0 +1,7 @@
+//! The agent on hosts that are folders, with the real containerd and rpm of this machine, and an embedded API server.
+
+// A test that cannot go on panics; clippy knows that only of functions marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod containerd;
+mod scratch;
