@@ -21,9 +21,9 @@ use crate::error::{Error, Result};
 pub type Gate = Arc<dyn Fn(&str) -> Result<()> + Send + Sync>;
 
 /// How long a command on the host may take, unless said otherwise.
-pub const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+pub const COMMAND_LIMIT: Duration = Duration::from_mins(2);
 /// How long a package manager may take.
-pub const PACKAGES_LIMIT: Duration = Duration::from_secs(1800);
+pub const PACKAGES_LIMIT: Duration = Duration::from_mins(30);
 /// Search path of commands on the host.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How much of a failed command's output is told.
@@ -304,7 +304,7 @@ impl Host {
 /// might read a half-written one.
 fn beside(path: &str) -> String {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let folder = if folder.ends_with(".d") { folder.rsplit_once('/').map_or(folder, |(above, _)| above) } else { folder };
+    let folder = if Path::new(folder).extension().is_some_and(|end| end == "d") { folder.rsplit_once('/').map_or(folder, |(above, _)| above) } else { folder };
     format!("{folder}/.{name}.osc-node")
 }
 

@@ -72,6 +72,11 @@ struct FileEntry {
 }
 
 impl FileEntry {
+    /// Whether what was found is ours, or what was there before.
+    fn may_be_touched(&self, found: &str) -> bool {
+        self.is_ours(found) || self.before.as_ref().is_some_and(|original| original.digest == found)
+    }
+
     fn is_settled(&self) -> bool {
         self.settled.as_ref() == Some(&self.after)
     }
@@ -216,13 +221,13 @@ impl Journal {
             return Ok(entry.is_some_and(|entry| entry.after != wanted));
         }
         match (entry, found) {
-            (None, None) | (Some(_), None) => Ok(true),
+            (_, None) => Ok(true),
             (None, Some(_)) if existing == Existing::Replace => Ok(true),
             (None, Some(_)) => Err(Error::Refused(format!(
                 "{path} is on the host already and was not written by osc-node, so it is left as it is; move it away \
                  if Kata is to be set up by osc-node"
             ))),
-            (Some(entry), Some(found)) if self.may_touch(entry, &found) => Ok(true),
+            (Some(entry), Some(found)) if entry.may_be_touched(&found) => Ok(true),
             (Some(_), Some(_)) => Err(edited(vec![path.to_owned()])),
         }
     }
@@ -430,10 +435,6 @@ impl Journal {
         self.record.files.retain(|other| other.path != entry.path);
         self.save()?;
         Ok(false)
-    }
-
-    fn may_touch(&self, entry: &FileEntry, found: &str) -> bool {
-        entry.is_ours(found) || entry.before.as_ref().is_some_and(|original| original.digest == found)
     }
 
     /// Creates the folders above a file, noting each beforehand.

@@ -119,8 +119,8 @@ impl OwnNode {
     /// Whether the agent may write the label: nothing on the host is touched if it cannot tell of it.
     pub async fn check_rights(&self, seen: &Seen) -> Result<()> {
         let patch = json!({ "metadata": { "labels": { (self.label.as_str()): seen.label } } });
-        let params = PatchParams { dry_run: true, ..params() };
-        limited(self.nodes.patch_metadata(&self.name, &params, &Patch::Merge(patch)))
+        let dry_run = PatchParams { dry_run: true, ..params() };
+        limited(self.nodes.patch_metadata(&self.name, &dry_run, &Patch::Merge(patch)))
             .await
             .map(|_| ())
             .map_err(|why| self.told("label", &why))
@@ -129,16 +129,14 @@ impl OwnNode {
     /// Changes the state, provided that the label still says what was seen. Otherwise nothing is written, and the answer
     /// is `false`: somebody else decided otherwise in the meantime.
     pub async fn set_state(&self, seen: &Seen, state: State) -> Result<bool> {
-        let (Some(before), Some(after)) = (&seen.label, state.name()) else { return Ok(false) };
+        let (Some(found), Some(wanted)) = (&seen.label, state.name()) else { return Ok(false) };
         let path = format!("/metadata/labels/{}", self.label.replace('~', "~0").replace('/', "~1"));
         let operations = json!([
-            { "op": "test", "path": path, "value": before },
-            { "op": "replace", "path": path, "value": after },
+            { "op": "test", "path": path, "value": found },
+            { "op": "replace", "path": path, "value": wanted },
         ]);
-        let patch: kube::api::Patch<Node> = Patch::Json(
-            serde_json::from_value(operations).map_err(|error| Error::Api(error.to_string()))?,
-        );
-        match limited(self.nodes.patch_metadata(&self.name, &params(), &patch)).await {
+        let operations = serde_json::from_value(operations).map_err(|error| Error::Api(error.to_string()))?;
+        match limited(self.nodes.patch_metadata(&self.name, &params(), &Patch::Json::<Node>(operations))).await {
             Ok(_) => Ok(true),
             // The test failed, or somebody was faster.
             Err(kube::Error::Api(status)) if matches!(status.code, 409 | 422) => Ok(false),

@@ -168,14 +168,14 @@ impl Unpacker<'_> {
 
     fn check_space(&self, shown: &str, size: u64) -> Result<()> {
         let space = self.host.space(self.folder)?;
-        let spare = SPARE_BYTES.min(space.total / SPARE_PART);
-        if space.free >= size.saturating_add(spare) {
+        let reserve = SPARE_BYTES.min(space.total / SPARE_PART);
+        if space.free >= size.saturating_add(reserve) {
             return Ok(());
         }
         let needed = format!(
-            "{} MiB are needed for this file and {} MiB are to stay free for ordinary pods",
+            "{} MiB are needed for this file, and {} MiB are to stay free for ordinary pods",
             size.div_ceil(1 << 20),
-            spare >> 20
+            reserve >> 20
         );
         Err(Error::NoSpace { path: shown.to_owned(), free: space.free >> 20, needed })
     }

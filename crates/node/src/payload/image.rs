@@ -15,7 +15,7 @@ const TRANSIENT: &str = "/run/osc-node";
 const CREDENTIALS: &str = "/run/osc-node/auth.json";
 /// The pull secret of the cluster, as the kubelet has it.
 const KUBELET_CREDENTIALS: &str = "/var/lib/kubelet/config.json";
-const SHORT: Duration = Duration::from_secs(300);
+const SHORT: Duration = Duration::from_mins(5);
 
 /// Copies a file or folder of an image to a path of the host.
 pub fn copy(host: &Host, settings: &Settings, image: &str, from: &str, to: &str) -> Result<()> {

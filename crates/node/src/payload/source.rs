@@ -22,9 +22,9 @@ const AUTHORITIES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 /// How long a server may take to answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+const ANSWER_LIMIT: Duration = Duration::from_mins(1);
 /// How long a whole bundle may take.
-const DOWNLOAD_LIMIT: Duration = Duration::from_secs(3600);
+const DOWNLOAD_LIMIT: Duration = Duration::from_hours(1);
 /// A digest file is one line.
 const DIGEST_FILE_LIMIT: u64 = 4096;
 

@@ -3,5 +3,8 @@
 // A test that cannot go on panics; clippy knows that only of functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cluster;
 mod containerd;
+mod crash;
+mod failures;
 mod scratch;
