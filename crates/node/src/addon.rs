@@ -64,7 +64,13 @@ pub fn apply(host: &Host, settings: &Settings, journal: &mut Journal) -> Result<
     };
     journal.put(&addon.target, &content, Part::Addon, Existing::Replace, None)?;
     set_kernel(&mut edited, &addon.target)?;
-    journal.put(CONFIG, edited.to_string().as_bytes(), Part::Addon, Existing::Replace, Some(&addon.target))?;
+    journal.put(
+        CONFIG,
+        edited.to_string().as_bytes(),
+        Part::Addon,
+        Existing::Replace,
+        Some(&addon.target),
+    )?;
     host.remove_tree(COPIED)?;
     journal.set_addon(Some(addon.image))
 }
@@ -76,7 +82,8 @@ fn config(host: &Host) -> Result<DocumentMut> {
              Kata was installed without it"
         )));
     };
-    text.parse().map_err(|error| Error::Refused(format!("{CONFIG} of the host is no TOML that can be read: {error}")))
+    text.parse()
+        .map_err(|error| Error::Refused(format!("{CONFIG} of the host is no TOML that can be read: {error}")))
 }
 
 fn kernel(config: &DocumentMut) -> Option<String> {
@@ -84,7 +91,8 @@ fn kernel(config: &DocumentMut) -> Option<String> {
 }
 
 fn set_kernel(config: &mut DocumentMut, path: &str) -> Result<()> {
-    let qemu = config.get_mut("hypervisor").and_then(|all| all.get_mut("qemu")).and_then(Item::as_table_like_mut);
+    let qemu =
+        config.get_mut("hypervisor").and_then(|all| all.get_mut("qemu")).and_then(Item::as_table_like_mut);
     let Some(qemu) = qemu else {
         return Err(Error::Refused(format!("{CONFIG} of the host has no table [hypervisor.qemu]")));
     };

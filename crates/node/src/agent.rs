@@ -150,7 +150,8 @@ impl Agent {
                 Ok(lock) => return Ok(Some(lock)),
                 Err(holder) if !told => {
                     told = true;
-                    let message = format!("another agent works on this node ({holder}); waiting until it ends");
+                    let message =
+                        format!("another agent works on this node ({holder}); waiting until it ends");
                     tracing::warn!("{message}");
                     if let Ok(seen) = self.node.get().await {
                         self.node.tell(&seen, "Normal", "KataAgentWaits", &message).await;
@@ -171,7 +172,10 @@ impl Agent {
         let seen = self.node.get().await?;
         let state = seen.state();
         if !self.mode.concerns(state) {
-            self.say_once(memory, &format!("the label says {:?}: not chosen; waiting for the operator", seen.label));
+            self.say_once(
+                memory,
+                &format!("the label says {:?}: not chosen; waiting for the operator", seen.label),
+            );
             return Ok(self.pauses.look);
         }
         self.node.check_rights(&seen).await?;

@@ -89,8 +89,10 @@ async fn ask(socket: PathBuf) -> std::result::Result<StatusResponse, String> {
         async move { UnixStream::connect(socket).await.map(TokioIo::new) }
     });
     // The address is a formality: the connector knows where to go.
-    let channel =
-        Endpoint::from_static("http://localhost").connect_with_connector(connector).await.map_err(|error| words(&error))?;
+    let channel = Endpoint::from_static("http://localhost")
+        .connect_with_connector(connector)
+        .await
+        .map_err(|error| words(&error))?;
     let mut client = Grpc::new(channel);
     client.ready().await.map_err(|error| words(&error))?;
     let codec: ProstCodec<StatusRequest, StatusResponse> = ProstCodec::default();
@@ -138,8 +140,11 @@ mod tests {
     use super::*;
 
     fn response() -> StatusResponse {
-        let condition =
-            |name: &str, status| RuntimeCondition { r#type: name.to_owned(), status, ..RuntimeCondition::default() };
+        let condition = |name: &str, status| RuntimeCondition {
+            r#type: name.to_owned(),
+            status,
+            ..RuntimeCondition::default()
+        };
         let conditions = vec![condition("NetworkReady", false), condition("RuntimeReady", true)];
         StatusResponse { status: Some(RuntimeStatus { conditions }), ..StatusResponse::default() }
     }

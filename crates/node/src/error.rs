@@ -30,7 +30,9 @@ pub enum Error {
         path: String,
     },
     /// A file system of the host is full, or would be.
-    #[error("not enough space for {path} on the host: {free} MiB are free, {needed}; free some and wait for the next try")]
+    #[error(
+        "not enough space for {path} on the host: {free} MiB are free, {needed}; free some and wait for the next try"
+    )]
     NoSpace {
         /// Path on the host.
         path: String,
@@ -69,10 +71,7 @@ pub enum Error {
     #[error("{0}")]
     Refused(String),
     /// Files of ours that somebody else changed.
-    #[error(
-        "changed by somebody else since osc-node wrote it, and left as it is: {}; {advice}",
-        some(paths)
-    )]
+    #[error("changed by somebody else since osc-node wrote it, and left as it is: {}; {advice}", some(paths))]
     Edited {
         /// Paths on the host.
         paths: Vec<String>,

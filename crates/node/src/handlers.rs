@@ -46,7 +46,10 @@ const KNOWN: [Known; 6] = [
     Known {
         name: "kata-remote",
         bundle: "configuration-remote.toml",
-        packages: &["/opt/kata/configuration-remote.toml", "/etc/kata-containers/kata-remote/configuration.toml"],
+        packages: &[
+            "/opt/kata/configuration-remote.toml",
+            "/etc/kata-containers/kata-remote/configuration.toml",
+        ],
     },
     Known {
         name: "kata-nvidia-gpu",

@@ -104,7 +104,8 @@ impl Host {
     /// Content of a text file; none if there is no such file.
     pub fn read_text(&self, path: &str) -> Result<Option<String>> {
         let Some(content) = self.read(path)? else { return Ok(None) };
-        let text = String::from_utf8(content).map_err(|_| Error::Refused(format!("{path} of the host is no text")))?;
+        let text = String::from_utf8(content)
+            .map_err(|_| Error::Refused(format!("{path} of the host is no text")))?;
         Ok(Some(text))
     }
 
@@ -151,7 +152,8 @@ impl Host {
     pub fn space(&self, path: &str) -> Result<Space> {
         let mut place = self.at(path)?;
         while !place.exists() && place.pop() {}
-        let found = rustix::fs::statvfs(&place).map_err(|error| Error::file("look at", path, error.into()))?;
+        let found =
+            rustix::fs::statvfs(&place).map_err(|error| Error::file("look at", path, error.into()))?;
         Ok(Space {
             free: found.f_bavail.saturating_mul(found.f_frsize),
             total: found.f_blocks.saturating_mul(found.f_frsize),
@@ -304,7 +306,11 @@ impl Host {
 /// might read a half-written one.
 fn beside(path: &str) -> String {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let folder = if Path::new(folder).extension().is_some_and(|end| end == "d") { folder.rsplit_once('/').map_or(folder, |(above, _)| above) } else { folder };
+    let folder = if Path::new(folder).extension().is_some_and(|end| end == "d") {
+        folder.rsplit_once('/').map_or(folder, |(above, _)| above)
+    } else {
+        folder
+    };
     format!("{folder}/.{name}.osc-node")
 }
 
@@ -339,7 +345,8 @@ mod tests {
     use super::*;
 
     fn host(root: &Path) -> (tokio::runtime::Runtime, Host) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let host = Host::new(root, Vec::new(), runtime.handle().clone());
         (runtime, host)
     }
@@ -366,7 +373,8 @@ mod tests {
     #[test]
     fn a_command_that_fails_tells_its_last_words() {
         let (_runtime, host) = host(Path::new("/"));
-        let error = host.ask(&["sh", "-c", "echo out; echo first >&2; echo 'last words' >&2; exit 3"]).unwrap_err();
+        let error =
+            host.ask(&["sh", "-c", "echo out; echo first >&2; echo 'last words' >&2; exit 3"]).unwrap_err();
         assert!(error.to_string().ends_with("(exit status: 3): first last words"), "{error}");
         let error = host.ask(&["osc-no-such-program"]).unwrap_err().to_string();
         assert!(error.contains("`osc-no-such-program` failed on the host (not started)"), "{error}");

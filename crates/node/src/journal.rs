@@ -82,7 +82,9 @@ impl FileEntry {
     }
 
     fn is_ours(&self, found: &str) -> bool {
-        self.after == found || self.settled.as_deref() == Some(found) || self.written.iter().any(|one| one == found)
+        self.after == found
+            || self.settled.as_deref() == Some(found)
+            || self.written.iter().any(|one| one == found)
     }
 }
 
@@ -259,7 +261,8 @@ impl Journal {
         }
         self.record.reload_pending |= part == Part::LogLevel;
         self.save()?;
-        let attributes = attributes.map(|attributes| Attributes { modified: SystemTime::now(), ..attributes });
+        let attributes =
+            attributes.map(|attributes| Attributes { modified: SystemTime::now(), ..attributes });
         self.host.write(path, content, attributes.as_ref())?;
         Ok(true)
     }
@@ -331,12 +334,19 @@ impl Journal {
         self.record.restart_pending = true;
         self.record.restart_of = None;
         self.save()?;
-        let unsettled: Vec<FileEntry> =
-            self.record.files.iter().filter(|entry| entry.part == Part::Runtime && !entry.is_settled()).cloned().collect();
+        let unsettled: Vec<FileEntry> = self
+            .record
+            .files
+            .iter()
+            .filter(|entry| entry.part == Part::Runtime && !entry.is_settled())
+            .cloned()
+            .collect();
         for entry in unsettled {
             let Some(settled) = &entry.settled else {
                 let left = self.take_back(&entry)?;
-                if left { return Err(edited(vec![entry.path])) }
+                if left {
+                    return Err(edited(vec![entry.path]));
+                }
                 continue;
             };
             let content = self.kept(settled)?;

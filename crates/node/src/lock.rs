@@ -29,7 +29,10 @@ impl Lock {
             .map_err(told)?;
         match file.try_lock() {
             Ok(()) => {
-                file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(name.as_bytes())).map_err(told)?;
+                file.set_len(0)
+                    .and_then(|()| file.rewind())
+                    .and_then(|()| file.write_all(name.as_bytes()))
+                    .map_err(told)?;
                 Ok(Ok(Self { _file: file }))
             }
             Err(TryLockError::WouldBlock) => {

@@ -97,7 +97,8 @@ async fn work(mode: Mode, settings: Settings) -> anyhow::Result<()> {
         tracing::info!("stopping");
         on_signal.cancel();
     });
-    let agent = Agent { work: Work { host, settings, patience: PATIENCE }, node, mode, pauses: Pauses::default() };
+    let agent =
+        Agent { work: Work { host, settings, patience: PATIENCE }, node, mode, pauses: Pauses::default() };
     tokio::select! {
         result = agent.run(stop.clone()) => result.map_err(Into::into),
         () = stop.cancelled() => Ok(()),

@@ -110,7 +110,9 @@ impl OwnNode {
                     let seen = self.read(&node);
                     sender.send_if_modified(|last| last.replace(seen.clone()) != Some(seen));
                 }
-                Some(Err(error)) => tracing::warn!(%error, "cannot watch the Node {}; trying again", self.name),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "cannot watch the Node {}; trying again", self.name)
+                }
                 None => return,
             }
         }
@@ -136,7 +138,9 @@ impl OwnNode {
             { "op": "replace", "path": path, "value": wanted },
         ]);
         let operations = serde_json::from_value(operations).map_err(|error| Error::Api(error.to_string()))?;
-        match limited(self.nodes.patch_metadata(&self.name, &params(), &Patch::Json::<Node>(operations))).await {
+        match limited(self.nodes.patch_metadata(&self.name, &params(), &Patch::Json::<Node>(operations)))
+            .await
+        {
             Ok(_) => Ok(true),
             // The test failed, or somebody was faster.
             Err(kube::Error::Api(status)) if matches!(status.code, 409 | 422) => Ok(false),
@@ -173,7 +177,10 @@ impl OwnNode {
             type_: Some(type_.to_owned()),
             reason: Some(reason.to_owned()),
             message: Some(message.to_owned()),
-            source: Some(EventSource { component: Some(FIELD_MANAGER.to_owned()), host: Some(self.name.clone()) }),
+            source: Some(EventSource {
+                component: Some(FIELD_MANAGER.to_owned()),
+                host: Some(self.name.clone()),
+            }),
             reporting_component: Some(FIELD_MANAGER.to_owned()),
             reporting_instance: Some(self.name.clone()),
             first_timestamp: Some(Time(now)),

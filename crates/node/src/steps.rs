@@ -200,7 +200,8 @@ mod tests {
         assert_eq!(remove(&seen), Next::Do(Step::Forget));
         seen.journal = false;
         assert_eq!(remove(&seen), Next::Done);
-        let packages = ForRemoval { packages: true, restart_pending: true, journal: true, ..ForRemoval::default() };
+        let packages =
+            ForRemoval { packages: true, restart_pending: true, journal: true, ..ForRemoval::default() };
         assert_eq!(remove(&packages), Next::Do(Step::RemovePayload), "their drop-ins go with them");
     }
 
@@ -216,7 +217,11 @@ mod tests {
     #[case(Step::Payload, State::WaitingToInstall, true)]
     #[case(Step::LogLevel, State::WaitingToInstall, true)]
     #[case(Step::Configure, State::WaitingForReboot, true)]
-    fn what_pods_might_notice_waits_for_the_turn(#[case] step: Step, #[case] state: State, #[case] expected: bool) {
+    fn what_pods_might_notice_waits_for_the_turn(
+        #[case] step: Step,
+        #[case] state: State,
+        #[case] expected: bool,
+    ) {
         assert_eq!(needs_turn(step, state), expected);
     }
 }

@@ -142,9 +142,9 @@ impl Work {
             Step::FinishPayload => payload::finish(&self.host, journal),
             Step::Addon => addon::apply(&self.host, &self.settings, journal),
             Step::LogLevel => match plan.runtime.log_level_file(plan.log_level) {
-                Some((path, content)) => journal
-                    .put(path, content.as_bytes(), Part::LogLevel, Existing::Replace, None)
-                    .map(|_| ()),
+                Some((path, content)) => {
+                    journal.put(path, content.as_bytes(), Part::LogLevel, Existing::Replace, None).map(|_| ())
+                }
                 None => journal.restore(&[Part::LogLevel]).map(|_| ()),
             },
             Step::Reload => {
@@ -160,9 +160,16 @@ impl Work {
     }
 
     /// Writes the configuration and restarts the runtime. If it does not come back, what was there before does.
-    fn configure(&self, plan: &Plan, wanted: &Wanted, changes: &[Change], journal: &mut Journal) -> Result<()> {
+    fn configure(
+        &self,
+        plan: &Plan,
+        wanted: &Wanted,
+        changes: &[Change],
+        journal: &mut Journal,
+    ) -> Result<()> {
         let was_pending = journal.restart_pending();
-        let before = plan.runtime.status(&self.host).ok().and_then(|status| status.handlers).unwrap_or_default();
+        let before =
+            plan.runtime.status(&self.host).ok().and_then(|status| status.handlers).unwrap_or_default();
         let ours = names(&wanted.handlers);
         let others: BTreeSet<String> = before.difference(&ours).cloned().collect();
         for change in changes {
@@ -225,7 +232,8 @@ impl Work {
             Step::RemovePayload => payload::remove(&self.host, journal),
             Step::Restart => {
                 let runtime = self.runtime(node)?;
-                let known = runtime.status(&self.host).ok().and_then(|status| status.handlers).unwrap_or_default();
+                let known =
+                    runtime.status(&self.host).ok().and_then(|status| status.handlers).unwrap_or_default();
                 let others = known.into_iter().filter(|name| !handlers::is_known(name)).collect();
                 runtime.restart(&self.host, journal, &others)?;
                 journal.restarted()

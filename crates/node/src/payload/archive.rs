@@ -92,14 +92,18 @@ impl Unpacker<'_> {
         let place = self.root.join(&inside);
         match kind {
             EntryType::Directory => self.folder_at(&place, &shown),
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.file(entry, &place, &shown),
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                self.file(entry, &place, &shown)
+            }
             EntryType::Symlink => {
                 let target = link_target(entry)?;
                 check_link(&inside, &target, &shown)?;
                 Ok(self.host.link(&place, &target)?)
             }
             EntryType::Link => self.hard_link(entry, &place, &shown),
-            other => Err(Trouble::Unfit(format!("{shown} in it is neither file, folder nor link ({other:?})"))),
+            other => {
+                Err(Trouble::Unfit(format!("{shown} in it is neither file, folder nor link ({other:?})")))
+            }
         }
     }
 
@@ -212,7 +216,9 @@ fn copy(from: &mut impl Read, to: &mut impl io::Write) -> std::result::Result<()
 
 fn link_target(entry: &Entry<'_, impl Read>) -> std::result::Result<PathBuf, Trouble> {
     let target = entry.link_name().map_err(|error| damaged(&error))?;
-    target.map(std::borrow::Cow::into_owned).ok_or_else(|| Trouble::Unfit("a link in it leads nowhere".to_owned()))
+    target
+        .map(std::borrow::Cow::into_owned)
+        .ok_or_else(|| Trouble::Unfit("a link in it leads nowhere".to_owned()))
 }
 
 /// The part of an entry's name below `opt/kata`; none for the folders above. Refuses what lies elsewhere.
@@ -223,7 +229,10 @@ fn inside(named: &Path) -> std::result::Result<Option<PathBuf>, Trouble> {
             Component::Normal(part) => parts.push(part),
             Component::CurDir => {}
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                return Err(Trouble::Unfit(format!("it holds {}, a path that leads out of it", named.display())));
+                return Err(Trouble::Unfit(format!(
+                    "it holds {}, a path that leads out of it",
+                    named.display()
+                )));
             }
         }
     }
@@ -238,9 +247,11 @@ fn inside(named: &Path) -> std::result::Result<Option<PathBuf>, Trouble> {
 
 /// A symbolic link may lead to anything below `opt/kata`.
 fn check_link(link: &Path, target: &Path, shown: &str) -> std::result::Result<(), Trouble> {
-    let outside = || Trouble::Unfit(format!("{shown} in it is a link to {}, outside of {PLACE}", target.display()));
+    let outside =
+        || Trouble::Unfit(format!("{shown} in it is a link to {}, outside of {PLACE}", target.display()));
     let place = Path::new(PLACE);
-    let mut at = if target.is_absolute() { PathBuf::from("/") } else { place.join(link.parent().unwrap_or(link)) };
+    let mut at =
+        if target.is_absolute() { PathBuf::from("/") } else { place.join(link.parent().unwrap_or(link)) };
     for component in target.components() {
         match component {
             Component::Normal(part) => at.push(part),

@@ -20,7 +20,10 @@ const SHORT: Duration = Duration::from_mins(5);
 /// Copies a file or folder of an image to a path of the host.
 pub fn copy(host: &Host, settings: &Settings, image: &str, from: &str, to: &str) -> Result<()> {
     if !host.has("podman")? {
-        return Err(Error::NoProgram { program: "podman".to_owned(), purpose: format!("take {from} out of {image}") });
+        return Err(Error::NoProgram {
+            program: "podman".to_owned(),
+            purpose: format!("take {from} out of {image}"),
+        });
     }
     let credentials = credentials(host, settings)?;
     let copied = copy_with(host, image, from, to, credentials);

@@ -97,14 +97,16 @@ impl Payload {
                 _ => Ok(PayloadState::Missing),
             },
             Self::Packages { manager, image } => {
-                let Some(PayloadRecord::Packages(record)) = journal.payload() else { return Ok(PayloadState::Missing) };
+                let Some(PayloadRecord::Packages(record)) = journal.payload() else {
+                    return Ok(PayloadState::Missing);
+                };
                 if record.image != *image {
                     return Ok(PayloadState::Missing);
                 }
                 let installed = packages::installed(host)?;
                 if packages::are_there(&record.wanted, &installed) {
                     let is_left = *manager == Manager::RpmOstree && !record.live_done;
-                    if is_left || !record.before.is_empty() {
+                    if is_left || record.before.is_some() {
                         return Ok(PayloadState::Unfinished);
                     }
                     let version = installed.get(MAIN).map(String::as_str).unwrap_or_default();
@@ -117,7 +119,13 @@ impl Payload {
     }
 
     /// Installs it.
-    pub fn install(&self, host: &Host, settings: &Settings, platform: &Platform, journal: &mut Journal) -> Result<()> {
+    pub fn install(
+        &self,
+        host: &Host,
+        settings: &Settings,
+        platform: &Platform,
+        journal: &mut Journal,
+    ) -> Result<()> {
         match self {
             Self::Bundle(wanted) => {
                 bundle::check_place(host, None)?;
@@ -174,7 +182,7 @@ pub fn remove(host: &Host, journal: &mut Journal) -> Result<()> {
 
 fn remove_packages(host: &Host, journal: &mut Journal, record: Packages) -> Result<()> {
     match record.manager {
-            Manager::Rpm => packages::remove(host, journal, record),
-            Manager::RpmOstree => ostree::remove(host, journal, record),
+        Manager::Rpm => packages::remove(host, journal, record),
+        Manager::RpmOstree => ostree::remove(host, journal, &record),
     }
 }

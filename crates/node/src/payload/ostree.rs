@@ -36,7 +36,8 @@ impl Deployment {
     fn has(&self, name: &str, version: &str) -> bool {
         let full = format!("{name}-{version}");
         let is_it = |package: &String| *package == full || package.starts_with(&format!("{full}."));
-        self.local_packages.iter().any(is_it) || (version.is_empty() && self.packages.iter().any(|one| one == name))
+        self.local_packages.iter().any(is_it)
+            || (version.is_empty() && self.packages.iter().any(|one| one == name))
     }
 
     fn has_all(&self, wanted: &Versions) -> bool {
@@ -48,7 +49,10 @@ impl Deployment {
         let is_it = |package: &&String| {
             package.strip_prefix(&stem).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
         };
-        self.local_packages.iter().find(is_it).or_else(|| self.packages.iter().find(|package| *package == name))
+        self.local_packages
+            .iter()
+            .find(is_it)
+            .or_else(|| self.packages.iter().find(|package| *package == name))
     }
 }
 
@@ -73,9 +77,15 @@ fn is_booted(host: &Host, wanted: &Versions) -> Result<bool> {
 /// Installs. Whether it is there now; otherwise it is with the next start of the machine.
 pub fn install(host: &Host, journal: &mut Journal, mut record: Packages, offer: &Offer) -> Result<bool> {
     let there = packages::installed(host)?;
-    record.begin(&there, offer);
-    journal.set_payload(Some(PayloadRecord::Packages(record.clone())))?;
     let deployments = status(host)?;
+    record.wanted.clone_from(&offer.versions);
+    record.live_done = false;
+    for name in offer.versions.keys().filter(|name| !is_of_others(&deployments, name)) {
+        if !record.ours.contains(name) {
+            record.ours.push(name.clone());
+        }
+    }
+    journal.set_payload(Some(PayloadRecord::Packages(record)))?;
     if deployments.iter().any(|one| one.staged && !one.has_all(&offer.versions)) {
         // A removal of ours, or another version. What others staged is layered anew from the same origin.
         host.change(&["rpm-ostree", "cleanup", "--pending"], PACKAGES_LIMIT)?;
@@ -84,22 +94,29 @@ pub fn install(host: &Host, journal: &mut Journal, mut record: Packages, offer: 
     let outdated: Vec<String> = deployments
         .iter()
         .filter(|one| one.booted)
-        .flat_map(|one| offer.versions.iter().filter_map(|(name, version)| {
-            if one.has(name, version) { None } else { one.requested(name).map(|old| format!("--uninstall={old}")) }
-        }))
+        .flat_map(|one| {
+            offer.versions.iter().filter_map(|(name, version)| {
+                if one.has(name, version) {
+                    None
+                } else {
+                    one.requested(name).map(|old| format!("--uninstall={old}"))
+                }
+            })
+        })
         .collect();
     if !missing.is_empty() {
         layer(host, &missing, &outdated)?;
     }
     let now = packages::installed(host)?;
     packages::forget_offer(host)?;
-    if packages::are_there(&offer.versions, &now) {
-        record.end(&now);
-        journal.set_payload(Some(PayloadRecord::Packages(record)))?;
-        return Ok(true);
-    }
-    // `before` stays in the journal: what is new shows after the restart.
-    Ok(false)
+    Ok(packages::are_there(&offer.versions, &now))
+}
+
+/// Whether somebody else layered a package. One that is being removed with the next start was ours.
+fn is_of_others(deployments: &[Deployment], name: &str) -> bool {
+    let is_layered = deployments.iter().any(|one| one.booted && one.requested(name).is_some());
+    let is_leaving = deployments.iter().any(|one| one.staged && one.requested(name).is_none());
+    is_layered && !is_leaving
 }
 
 fn layer(host: &Host, packages: &[String], outdated: &[String]) -> Result<()> {
@@ -123,7 +140,6 @@ pub fn finish_live(host: &Host, journal: &mut Journal, mut record: Packages) -> 
     if record.live_done {
         return Ok(());
     }
-    record.end(&packages::installed(host)?);
     copy_configuration(host, journal, &record)?;
     if !is_booted(host, &record.wanted)? {
         run_scripts(host)?;
@@ -170,15 +186,15 @@ fn run_scripts(host: &Host) -> Result<()> {
 }
 
 /// Removes what came with us, with the next start of the machine.
-pub fn remove(host: &Host, journal: &mut Journal, mut record: Packages) -> Result<()> {
-    record.end(&packages::installed(host)?);
+pub fn remove(host: &Host, journal: &mut Journal, record: &Packages) -> Result<()> {
     let deployments = status(host)?;
     // The first deployment is the one of the next start.
     if let Some(next) = deployments.first() {
         let layered = record.wanted.keys().filter(|name| record.ours.contains(*name));
         let ours: Vec<&str> = layered.filter_map(|name| next.requested(name)).map(String::as_str).collect();
         if !ours.is_empty() {
-            let command: Vec<&str> = ["rpm-ostree", "uninstall", "--assumeyes"].into_iter().chain(ours).collect();
+            let command: Vec<&str> =
+                ["rpm-ostree", "uninstall", "--assumeyes"].into_iter().chain(ours).collect();
             host.change(&command, PACKAGES_LIMIT)?;
         }
     }

@@ -77,7 +77,7 @@ pub struct Packages {
     /// What is to be there.
     pub wanted: Versions,
     /// Names of all packages on the host before, while an installation is under way.
-    pub before: Vec<String>,
+    pub before: Option<Vec<String>>,
     /// Names of those that came with us.
     pub ours: Vec<String>,
     /// What rpm-ostree leaves to do after a live installation was done.
@@ -100,7 +100,9 @@ pub fn are_offered(host: &Host) -> Result<bool> {
         return Ok(false);
     }
     // Repositories that do not answer are as good as none: the bundle is taken then.
-    Ok(host.ask(&["dnf", "--quiet", "repoquery", "--available", MAIN]).is_ok_and(|found| !found.trim().is_empty()))
+    Ok(host
+        .ask(&["dnf", "--quiet", "repoquery", "--available", MAIN])
+        .is_ok_and(|found| !found.trim().is_empty()))
 }
 
 /// Whether all that is wanted is there.
@@ -221,7 +223,7 @@ impl Packages {
             manager,
             image: image.to_owned(),
             wanted: Versions::new(),
-            before: Vec::new(),
+            before: None,
             ours: Vec::new(),
             live_done: false,
         }
@@ -231,22 +233,17 @@ impl Packages {
     pub fn begin(&mut self, installed: &Versions, offer: &Offer) {
         self.wanted.clone_from(&offer.versions);
         self.live_done = false;
-        if self.before.is_empty() {
-            self.before = installed.keys().cloned().collect();
-        }
+        self.before.get_or_insert_with(|| installed.keys().cloned().collect());
     }
 
     /// It ended: what is new is ours.
     pub fn end(&mut self, installed: &Versions) {
-        if self.before.is_empty() {
-            return;
-        }
+        let Some(before) = self.before.take() else { return };
         for name in installed.keys() {
-            if !self.before.contains(name) && !self.ours.contains(name) {
+            if !before.contains(name) && !self.ours.contains(name) {
                 self.ours.push(name.clone());
             }
         }
-        self.before.clear();
     }
 }
 

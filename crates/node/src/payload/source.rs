@@ -118,7 +118,8 @@ fn download(host: &Host, address: &str) -> Result<Opened> {
         .user_agent(concat!("osc-node/", env!("CARGO_PKG_VERSION")))
         .build()
         .into();
-    let answer = agent.get(address).call().map_err(|error| failed(format!("it cannot be downloaded: {error}")))?;
+    let answer =
+        agent.get(address).call().map_err(|error| failed(format!("it cannot be downloaded: {error}")))?;
     let size = answer.body().content_length();
     Ok(Opened { reader: Box::new(answer.into_body().into_reader()), size })
 }

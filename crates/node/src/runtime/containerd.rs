@@ -44,16 +44,17 @@ pub fn changes(host: &Host, wanted: &Wanted) -> Result<Vec<Change>> {
     let effective = effective(host, &base, TRIAL_BASE)?;
     refuse_taken(&effective, wanted, &config)?;
     let drop_in = judged_drop_in(host, &base, version, &effective, wanted)?;
-    let mut changes = vec![Change {
-        path: DROP_IN.to_owned(),
-        content: drop_in,
-        existing: Existing::Refuse,
-        mark: None,
-    }];
+    let mut changes =
+        vec![Change { path: DROP_IN.to_owned(), content: drop_in, existing: Existing::Refuse, mark: None }];
     let config_now = parse(&now.unwrap_or_else(|| format!("version = {version}\n")), &config)?;
     if !imports(&config_now) {
         let content = with_import(&config_now, IMPORT, &config)?.to_string();
-        changes.push(Change { path: config, content, existing: Existing::Replace, mark: Some(IMPORT.to_owned()) });
+        changes.push(Change {
+            path: config,
+            content,
+            existing: Existing::Replace,
+            mark: Some(IMPORT.to_owned()),
+        });
     }
     Ok(changes)
 }
@@ -76,14 +77,16 @@ pub fn check(host: &Host, wanted: &Wanted) -> Result<()> {
 /// Where containerd listens.
 pub fn socket(host: &Host) -> Result<String> {
     let Some(text) = host.read_text(&config_path(host)?)? else { return Ok(DEFAULT_SOCKET.to_owned()) };
-    let address = parse(&text, CONFIG)?.get("grpc").and_then(|grpc| grpc.get("address")?.as_str().map(str::to_owned));
+    let address =
+        parse(&text, CONFIG)?.get("grpc").and_then(|grpc| grpc.get("address")?.as_str().map(str::to_owned));
     Ok(address.unwrap_or_else(|| DEFAULT_SOCKET.to_owned()))
 }
 
 /// The file that the service is started with.
 fn config_path(host: &Host) -> Result<String> {
     let command = host.ask(&["systemctl", "show", "--property=ExecStart", "--value", SERVICE])?;
-    let mut words = command.split_whitespace().skip_while(|word| !word.ends_with("argv[]=") && !word.contains('/'));
+    let mut words =
+        command.split_whitespace().skip_while(|word| !word.ends_with("argv[]=") && !word.contains('/'));
     while let Some(word) = words.next() {
         if let Some(path) = word.strip_prefix("--config=") {
             return Ok(path.to_owned());
@@ -207,9 +210,9 @@ pub fn dump(host: &Host, program: &str, path: &str) -> Result<DocumentMut> {
 /// Names of all handlers.
 pub fn handlers(effective: &DocumentMut) -> BTreeSet<String> {
     let version = effective.get("version").and_then(Item::as_integer).unwrap_or(2);
-    let runtimes = effective
-        .get("plugins")
-        .and_then(|plugins| plugins.get(plugin(version))?.get("containerd")?.get("runtimes")?.as_table_like());
+    let runtimes = effective.get("plugins").and_then(|plugins| {
+        plugins.get(plugin(version))?.get("containerd")?.get("runtimes")?.as_table_like()
+    });
     runtimes.map(|runtimes| runtimes.iter().map(|(name, _)| name.to_owned()).collect()).unwrap_or_default()
 }
 
@@ -234,7 +237,8 @@ fn child<'a>(table: &'a mut Table, name: &str) -> Result<&'a mut Table> {
     let mut implicit = Table::new();
     implicit.set_implicit(true);
     let item = table.entry(name).or_insert(Item::Table(implicit));
-    item.as_table_mut().ok_or_else(|| Error::Refused(format!("containerd's configuration has no table {name}")))
+    item.as_table_mut()
+        .ok_or_else(|| Error::Refused(format!("containerd's configuration has no table {name}")))
 }
 
 fn drop_in(version: i64, mut section: Table, wanted: &Wanted) -> Result<String> {
@@ -292,7 +296,8 @@ fn no_list(path: &str) -> Error {
 }
 
 fn parse(text: &str, path: &str) -> Result<DocumentMut> {
-    text.parse().map_err(|error| Error::Refused(format!("{path} of the host is no TOML that can be read: {error}")))
+    text.parse()
+        .map_err(|error| Error::Refused(format!("{path} of the host is no TOML that can be read: {error}")))
 }
 
 /// A configuration without what is ours to change.
@@ -335,7 +340,9 @@ fn difference(one: &dyn TableLike, other: &dyn TableLike) -> Option<String> {
 
 fn plain(item: &Item) -> String {
     match item.as_value() {
-        Some(Value::Array(array)) => array.iter().map(|one| plain(&Item::Value(one.clone()))).collect::<Vec<_>>().join(","),
+        Some(Value::Array(array)) => {
+            array.iter().map(|one| plain(&Item::Value(one.clone()))).collect::<Vec<_>>().join(",")
+        }
         Some(value) => value.clone().decorated("", "").to_string(),
         None => item.to_string(),
     }

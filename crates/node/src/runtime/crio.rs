@@ -45,8 +45,11 @@ pub fn changes(host: &Host, journal: &Journal, payload: &Payload, wanted: &Wante
     if host.read_text(DROP_IN)?.as_deref() != Some(content.as_str()) || !journal.owns(DROP_IN) {
         let with_ours = effective(host, Some(&content))?;
         let found = handlers(&with_ours);
-        let lost = known.iter().chain(missing.iter().map(|handler| handler.name.to_owned()).collect::<Vec<_>>().iter())
-            .find(|name| !found.contains(*name)).cloned();
+        let lost = known
+            .iter()
+            .chain(missing.iter().map(|handler| handler.name.to_owned()).collect::<Vec<_>>().iter())
+            .find(|name| !found.contains(*name))
+            .cloned();
         if let Some(name) = lost {
             return Err(Error::Refused(format!(
                 "CRI-O of this node would not know the handler {name} with the drop-in of osc-node (`crio config`), so \
@@ -71,7 +74,9 @@ pub fn check(host: &Host, wanted: &Wanted) -> Result<()> {
 
 /// The drop-in of the log level.
 pub fn log_level(level: &str) -> String {
-    format!("# Written by osc-node for spec.logLevel of the KataConfig.\n[crio.runtime]\nlog_level = \"{level}\"\n")
+    format!(
+        "# Written by osc-node for spec.logLevel of the KataConfig.\n[crio.runtime]\nlog_level = \"{level}\"\n"
+    )
 }
 
 /// What CRI-O makes of its configuration with another drop-in of ours, or none.
@@ -99,9 +104,7 @@ fn parse(text: &str) -> Result<DocumentMut> {
 }
 
 fn handlers(config: &DocumentMut) -> BTreeSet<String> {
-    let runtimes = config
-        .get("crio")
-        .and_then(|crio| crio.get("runtime")?.get("runtimes")?.as_table_like());
+    let runtimes = config.get("crio").and_then(|crio| crio.get("runtime")?.get("runtimes")?.as_table_like());
     runtimes.map(|runtimes| runtimes.iter().map(|(name, _)| name.to_owned()).collect()).unwrap_or_default()
 }
 
@@ -121,7 +124,8 @@ fn drop_in(handlers: &[&Handler]) -> String {
         table["privileged_without_host_devices"] = value(true);
         if handler.pulls_in_guest() {
             table["runtime_pull_image"] = value(true);
-            table["allowed_annotations"] = value(toml_edit::Array::from_iter(["io.kubernetes.cri-o.Devices"]));
+            table["allowed_annotations"] =
+                value(toml_edit::Array::from_iter(["io.kubernetes.cri-o.Devices"]));
         }
         runtimes.insert(handler.name, Item::Table(table));
     }

@@ -43,7 +43,10 @@ pub fn service(host: &Host, rancher: Rancher) -> Result<String> {
             return Ok(service.clone());
         }
     }
-    Err(Error::Refused(format!("no service of {name} is active on this node: neither {}", services.join(" nor "))))
+    Err(Error::Refused(format!(
+        "no service of {name} is active on this node: neither {}",
+        services.join(" nor ")
+    )))
 }
 
 /// What the template lacks.
@@ -51,12 +54,15 @@ pub fn changes(host: &Host, rancher: Rancher, wanted: &Wanted) -> Result<Vec<Cha
     let folder = folder(rancher);
     let written = format!("{folder}/config.toml");
     let Some(text) = host.read_text(&written)? else {
-        return Err(Error::Refused(format!("{written} is missing: {} has not started on this node", rancher.name())));
+        return Err(Error::Refused(format!(
+            "{written} is missing: {} has not started on this node",
+            rancher.name()
+        )));
     };
     let base = without_ours(&text);
-    let parsed: DocumentMut = base
-        .parse()
-        .map_err(|error| Error::Refused(format!("{written} of the host is no TOML that can be read: {error}")))?;
+    let parsed: DocumentMut = base.parse().map_err(|error| {
+        Error::Refused(format!("{written} of the host is no TOML that can be read: {error}"))
+    })?;
     let version = parsed.get("version").and_then(Item::as_integer).unwrap_or(2);
     let known = containerd::handlers(&parsed);
     if let Some(handler) = wanted.handlers.iter().find(|handler| known.contains(handler.name)) {
@@ -69,7 +75,8 @@ pub fn changes(host: &Host, rancher: Rancher, wanted: &Wanted) -> Result<Vec<Cha
     }
     let ours = format!("{BEGIN}{}{END}", tables(version, wanted)?);
     judge(host, rancher, &format!("{base}\n{ours}"), wanted, &known)?;
-    let template = format!("{folder}/{}", if version >= 3 { "config-v3.toml.tmpl" } else { "config.toml.tmpl" });
+    let template =
+        format!("{folder}/{}", if version >= 3 { "config-v3.toml.tmpl" } else { "config.toml.tmpl" });
     let now = host.read_text(&template)?;
     if now.as_ref().is_some_and(|now| now.contains(&ours)) {
         return Ok(Vec::new());
@@ -77,7 +84,12 @@ pub fn changes(host: &Host, rancher: Rancher, wanted: &Wanted) -> Result<Vec<Cha
     let kept = now.as_deref().map_or_else(|| BUILT_IN.to_owned(), without_ours);
     let newline = if kept.ends_with('\n') { "" } else { "\n" };
     let content = format!("{kept}{newline}{ours}");
-    Ok(vec![Change { path: template, content, existing: Existing::Replace, mark: Some(BEGIN.trim().to_owned()) }])
+    Ok(vec![Change {
+        path: template,
+        content,
+        existing: Existing::Replace,
+        mark: Some(BEGIN.trim().to_owned()),
+    }])
 }
 
 /// Checks what they wrote, after a start.
@@ -117,5 +129,30 @@ fn without_ours(text: &str) -> String {
     match (text.find(BEGIN), text.find(END)) {
         (Some(begin), Some(end)) if begin < end => format!("{}{}", &text[..begin], &text[end + END.len()..]),
         _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handlers::Handler;
+    use crate::settings::LogLevel;
+
+    #[test]
+    fn what_is_added_to_a_template_of_version_3() {
+        let handler = Handler {
+            name: "kata",
+            shim: "/opt/kata/bin/containerd-shim-kata-v2",
+            config: "/opt/kata/share/defaults/kata-containers/configuration.toml".to_owned(),
+        };
+        let wanted = Wanted { handlers: vec![handler], log_level: LogLevel::parse("").unwrap() };
+        insta::assert_snapshot!(tables(3, &wanted).unwrap());
+    }
+
+    #[test]
+    fn what_is_ours_is_found_again() {
+        let text = format!("before\n{BEGIN}ours\n{END}after\n");
+        assert_eq!(without_ours(&text), "before\nafter\n");
+        assert_eq!(without_ours("nothing of ours\n"), "nothing of ours\n");
     }
 }

@@ -95,7 +95,9 @@ impl<'a> Cluster<'a> {
     pub fn events(&self) -> Vec<(String, String)> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), "default");
         let list = self.host.runtime().block_on(events.list(&ListParams::default())).unwrap();
-        list.into_iter().map(|event| (event.reason.unwrap_or_default(), event.message.unwrap_or_default())).collect()
+        list.into_iter()
+            .map(|event| (event.reason.unwrap_or_default(), event.message.unwrap_or_default()))
+            .collect()
     }
 
     /// An agent that retries soon.

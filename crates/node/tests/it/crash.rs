@@ -45,7 +45,8 @@ impl Journey<'_> {
             Err(error) => panic!("change {limit}: {error}"),
         };
         if died {
-            let outcome = act(&self.host.work(&self.variables)).unwrap_or_else(|error| panic!("after {limit}: {error}"));
+            let outcome = act(&self.host.work(&self.variables))
+                .unwrap_or_else(|error| panic!("after {limit}: {error}"));
             assert!(matches!(outcome, Outcome::Done(_)), "after {limit}: {outcome:?}");
         }
         died
@@ -76,7 +77,11 @@ fn a_death_before_any_change_ends_no_differently() {
             install(&host.work(&journey.variables)).unwrap();
         }
         let found = comparable(&host.tree());
-        assert!(found == installed, "installed, died before change {installs}: {}", difference(&installed, &found));
+        assert!(
+            found == installed,
+            "installed, died before change {installs}: {}",
+            difference(&installed, &found)
+        );
         assert_eq!(host.handlers(), ["kata", "kata-snp", "runc"]);
         if more_removals {
             more_removals = journey.with_death(removals, remove);

@@ -56,10 +56,34 @@ fn a_wrong_checksum() {
     let mut bundle = bundle(host.folder(), "kata.tar.zst", &[]);
     let found = std::mem::replace(&mut bundle.digest, "0".repeat(64));
     let (sentence, before) = fails(&host, work_with(&host, &bundle));
-    let (found, wanted) = (format!("its digest is sha256:{found}"), format!("expected is sha256:{}", bundle.digest));
-    assert_says(&sentence, &["kata.tar.zst", &found, &wanted, "Nothing of it was installed", "`bundleDigest`"]);
+    let (found, wanted) =
+        (format!("its digest is sha256:{found}"), format!("expected is sha256:{}", bundle.digest));
+    assert_says(
+        &sentence,
+        &["kata.tar.zst", &found, &wanted, "Nothing of it was installed", "`bundleDigest`"],
+    );
     assert_unchanged(&host, &before);
     host.assert_ordinary_pods();
+}
+
+#[test]
+fn a_retry_goes_on_by_itself_up_to_the_restart() {
+    let host = Scratch::with_containerd();
+    let bundle = bundle(host.folder(), "kata.tar.zst", &[]);
+    let content = fs::read(&bundle.path).unwrap();
+    fs::write(&bundle.path, &content[1..]).unwrap();
+    let cluster = Cluster::start(&host);
+    cluster.label(Some("installing"));
+    let _agent = cluster.agent(work_with(&host, &bundle), Mode::Install);
+    cluster.wait_for("install_failed");
+    fs::write(&bundle.path, &content).unwrap();
+    assert!(cluster.wait_for("waiting_to_install").failure.is_some(), "told until it works");
+    assert!(host.exists("opt/kata"));
+    assert_eq!(host.handlers(), ["runc"], "no restart without a turn");
+    cluster.label(Some("installing"));
+    assert_eq!(cluster.wait_for("installed").failure, None);
+    let reasons: Vec<String> = cluster.events().into_iter().map(|(reason, _)| reason).collect();
+    assert_eq!(reasons, ["KataInstallFailed", "KataInstalled"], "each is told once");
 }
 
 #[rstest]
@@ -67,7 +91,8 @@ fn a_wrong_checksum() {
 #[case("kata.tar.xz")]
 fn a_bundle_that_was_cut_off(#[case] name: &str) {
     let host = Scratch::with_containerd();
-    let noise: Vec<u8> = (0..300_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let noise: Vec<u8> =
+        (0..300_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     let mut bundle = bundle(host.folder(), name, &[("./opt/kata/share/noise", &noise)]);
     let content = fs::read(&bundle.path).unwrap();
     let short = &content[..content.len() / 2];
@@ -117,7 +142,8 @@ fn a_bundle_for_another_architecture_or_of_something_else() {
     fs::write(&text.path, "text").unwrap();
     assert_says(&install(&text), &["neither a .tar.zst nor a .tar.xz"]);
 
-    let nothing = host.work(&[("KATA_BUNDLE", "/no/such/bundle.tar.zst"), ("KATA_BUNDLE_DIGEST", &text.digest)]);
+    let nothing =
+        host.work(&[("KATA_BUNDLE", "/no/such/bundle.tar.zst"), ("KATA_BUNDLE_DIGEST", &text.digest)]);
     let error = nothing.install(&node(), State::Installing).unwrap_err().to_string();
     assert_says(&error, &["/no/such/bundle.tar.zst", "neither in the image of osc-node nor on the host"]);
     let undigested = host.work(&[("KATA_BUNDLE", text.path.to_str().unwrap())]);
@@ -174,9 +200,14 @@ fn fails_as_process(mounts: &str, more: &[(&str, &[u8])]) -> String {
 #[test]
 fn a_full_disk() {
     let zeroes = vec![0; 8 << 20];
-    let sentence =
-        fails_as_process("mount -t tmpfs -o size=4m none \"$root/opt\"", &[("./opt/kata/share/image", &zeroes)]);
-    assert_says(&sentence, &["not enough space for /opt/kata/share/image", "MiB are free", "8 MiB are needed"]);
+    let sentence = fails_as_process(
+        "mount -t tmpfs -o size=4m none \"$root/opt\"",
+        &[("./opt/kata/share/image", &zeroes)],
+    );
+    assert_says(
+        &sentence,
+        &["not enough space for /opt/kata/share/image", "MiB are free", "8 MiB are needed"],
+    );
 }
 
 /// The disk fills while a file is written: what was checked before does not hold any more.
@@ -191,7 +222,10 @@ fn a_disk_that_fills_up_meanwhile() {
 fn a_read_only_host() {
     let sentence = fails_as_process("mount -t tmpfs -o ro none \"$root/opt\"", &[]);
     assert_says(&sentence, &["/opt/kata", "file system there is read-only", "nothing was changed"]);
-    let sentence = fails_as_process("mount --bind \"$root/var\" \"$root/var\"; mount -o remount,bind,ro \"$root/var\"", &[]);
+    let sentence = fails_as_process(
+        "mount --bind \"$root/var\" \"$root/var\"; mount -o remount,bind,ro \"$root/var\"",
+        &[],
+    );
     assert_says(&sentence, &["/var/lib/osc-node", "file system there is read-only"]);
 }
 
@@ -219,7 +253,12 @@ fn a_runtime_that_does_not_come_back_gets_its_configuration_back() {
     let (sentence, _) = fails(&host, work_with(&host, &bundle));
     assert_says(
         &sentence,
-        &["`systemctl restart containerd.service` failed", "What was there before is back", "ordinary pods run", "journalctl -u containerd"],
+        &[
+            "`systemctl restart containerd.service` failed",
+            "What was there before is back",
+            "ordinary pods run",
+            "journalctl -u containerd",
+        ],
     );
     assert_eq!(host.read("etc/containerd/config.toml"), config);
     assert!(!host.exists("etc/containerd/osc-node.d/kata.toml"));
@@ -235,7 +274,11 @@ fn a_runtime_that_never_lists_the_handler() {
     let (sentence, _) = fails(&host, work);
     assert_says(
         &sentence,
-        &["containerd did not come back as it should within 2 s", "it does not know the handlers kata, kata-snp", "ordinary pods run"],
+        &[
+            "containerd did not come back as it should within 2 s",
+            "it does not know the handlers kata, kata-snp",
+            "ordinary pods run",
+        ],
     );
     assert!(!host.read("etc/containerd/config.toml").contains("osc-node"));
     host.assert_ordinary_pods();
@@ -264,7 +307,10 @@ fn a_reboot_half_way() {
     let before = host.tree();
     let bundle = bundle(host.folder(), "kata.tar.zst", &[]);
     let variables = bundle.variables();
-    for point in ["unpack /opt/kata/share/kata-containers/vmlinux.container", "move into place /etc/containerd/config.toml"] {
+    for point in [
+        "unpack /opt/kata/share/kata-containers/vmlinux.container",
+        "move into place /etc/containerd/config.toml",
+    ] {
         let gate = move |what: &str| {
             if what == point { Err(Error::Stopped(what.to_owned())) } else { Ok(()) }
         };
@@ -306,7 +352,8 @@ fn a_label_edited_by_hand() {
     let calls = host.calls();
     cluster.label(Some("waiting_to_install"));
     cluster.wait_for("installed");
-    let restarts = |calls: &[String]| calls.iter().filter(|call| call.starts_with("systemctl restart")).count();
+    let restarts =
+        |calls: &[String]| calls.iter().filter(|call| call.starts_with("systemctl restart")).count();
     assert_eq!(restarts(&host.calls()), restarts(&calls));
     host.assert_ordinary_pods();
 }
@@ -325,7 +372,10 @@ fn two_agents_on_one_node() {
     std::thread::sleep(Duration::from_millis(700));
     let events = cluster.events();
     let waits = events.iter().find(|(reason, _)| reason == "KataAgentWaits");
-    assert_says(&waits.expect("KataAgentWaits").1, &["another agent works on this node", "osc-node install as process"]);
+    assert_says(
+        &waits.expect("KataAgentWaits").1,
+        &["another agent works on this node", "osc-node install as process"],
+    );
     assert!(host.tree() == installed, "the second does nothing while the first is there");
     drop(first);
     cluster.wait_for("uninstalled");
@@ -343,7 +393,8 @@ fn a_label_that_may_not_be_written() {
     let forbidden = FaultAction::Status {
         code: 403,
         reason: "Forbidden".to_owned(),
-        message: "nodes \"worker-0\" is forbidden: User \"kata-install\" cannot patch resource \"nodes\"".to_owned(),
+        message: "nodes \"worker-0\" is forbidden: User \"kata-install\" cannot patch resource \"nodes\""
+            .to_owned(),
         retry_after: None,
     };
     let matcher = Matcher { user_agent: Some("osc-node".to_owned()), ..Matcher::new(Verb::Patch, "nodes") };
@@ -359,8 +410,12 @@ fn a_label_that_may_not_be_written() {
     // What a person reads in the log of the pod.
     let client = host.runtime().block_on(async { cluster.server.client_named("osc-node") }).unwrap();
     let own = osc_node::node::OwnNode::new(client, "worker-0", crate::cluster::LABEL);
-    let error = host.runtime().block_on(async { own.check_rights(&own.get().await.unwrap()).await }).unwrap_err();
-    assert_says(&error.to_string(), &["cannot label the Node worker-0", "cannot patch resource", "ClusterRole kata-install"]);
+    let error =
+        host.runtime().block_on(async { own.check_rights(&own.get().await.unwrap()).await }).unwrap_err();
+    assert_says(
+        &error.to_string(),
+        &["cannot label the Node worker-0", "cannot patch resource", "ClusterRole kata-install"],
+    );
 
     cluster.server.faults().clear();
     cluster.wait_for("installed");
@@ -386,7 +441,10 @@ fn files_that_somebody_else_changed_are_left_and_named() {
     cluster.label(Some("uninstalling"));
     let agent = cluster.agent(host.work(&[]), Mode::Uninstall);
     let failure = cluster.wait_for("uninstall_failed").failure.unwrap();
-    assert_says(&failure, &["/etc/containerd/config.toml", "changed by somebody else since osc-node wrote it", "originals"]);
+    assert_says(
+        &failure,
+        &["/etc/containerd/config.toml", "changed by somebody else since osc-node wrote it", "originals"],
+    );
     assert!(host.read("etc/containerd/config.toml").ends_with("# tuned by an administrator\n"));
     assert!(host.exists("opt/kata/bin/containerd-shim-kata-v2"), "what a handler may still start stays");
 

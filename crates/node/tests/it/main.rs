@@ -7,4 +7,7 @@ mod cluster;
 mod containerd;
 mod crash;
 mod failures;
+mod ostree;
+mod packages;
+mod rancher;
 mod scratch;

@@ -21,12 +21,13 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 /// Programs that the tests need, and the Debian packages that have them.
-const NEEDED: [(&str, &str); 8] = [
+const NEEDED: [(&str, &str); 9] = [
     ("containerd", "containerd"),
     ("runc", "runc"),
     ("rpm", "rpm"),
     ("rpmbuild", "rpm"),
     ("createrepo_c", "createrepo-c"),
+    ("dnf", "dnf"),
     ("zstd", "zstd"),
     ("xz", "xz-utils"),
     ("unshare", "util-linux"),
@@ -60,8 +61,29 @@ stop() {
 }
 start() {
     date +%s%N >/run/invocation
-    setsid /usr/bin/containerd >>/run/containerd.log 2>&1 </dev/null &
+    setsid /usr/bin/containerd "$@" >>/run/containerd.log 2>&1 </dev/null &
     echo $! >/run/containerd.pid
+}
+# No CRI-O is at hand: a containerd that listens in its place and knows the handlers that `crio config` tells.
+start_crio() {
+    {
+        printf 'version = 2\n[grpc]\naddress = "/run/crio/crio.sock"\n'
+        printf '[plugins."io.containerd.grpc.v1.cri".containerd]\ndefault_runtime_name = "crun"\n'
+        crio config | sed -n 's/^\[crio\.runtime\.runtimes\.\(.*\)\]$/[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.\1]\nruntime_type = "io.containerd.runc.v2"/p'
+    } >/run/crio.toml
+    mkdir -p /run/crio
+    start --config /run/crio.toml
+}
+# What k3s does at each start: it writes containerd's configuration from the template.
+start_k3s() {
+    folder=/var/lib/rancher/k3s/agent/etc/containerd
+    if [ -e $folder/config.toml.tmpl ]; then
+        sed -e '/{{ template "base" . }}/{' -e "r /srv/k3s-base.toml" -e 'd' -e '}' $folder/config.toml.tmpl >$folder/config.toml
+    else
+        cp /srv/k3s-base.toml $folder/config.toml
+    fi
+    mkdir -p /run/k3s/containerd
+    start --config $folder/config.toml --address /run/k3s/containerd/containerd.sock
 }
 case "$1" in
 show)
@@ -78,7 +100,11 @@ restart)
         echo "Job for $2 failed because the control process exited with error code." >&2
         exit 1
     fi
-    case "$2" in containerd.service) start ;; esac
+    case "$2" in
+    containerd.service) start ;;
+    crio.service) start_crio ;;
+    k3s-agent.service) start_k3s ;;
+    esac
     ;;
 stop) stop ;;
 is-active) [ "$2" = "$(cat /run/active 2>/dev/null)" ] ;;
@@ -96,7 +122,8 @@ pub type Tree = BTreeMap<String, String>;
 
 pub fn require_programs() {
     for (program, package) in NEEDED {
-        let found = std::env::var("PATH").unwrap_or_default().split(':').any(|f| Path::new(f).join(program).exists());
+        let found =
+            std::env::var("PATH").unwrap_or_default().split(':').any(|f| Path::new(f).join(program).exists());
         assert!(found, "{program} is missing: hack/test-deps.sh installs the Debian package {package}");
     }
 }
@@ -108,15 +135,33 @@ impl Scratch {
         let folder = tempfile::Builder::new().prefix("osc-node-").tempdir().unwrap();
         let root = folder.path().join("root");
         for place in [
-            "dev", "etc", "opt", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64",
-            "usr/local/bin", "usr/share", "var/lib", "var/tmp", "var/log",
+            "dev",
+            "etc",
+            "opt",
+            "proc",
+            "root",
+            "run",
+            "sys",
+            "tmp",
+            "usr/bin",
+            "usr/sbin",
+            "usr/lib",
+            "usr/lib64",
+            "usr/local/bin",
+            "usr/share",
+            "var/lib",
+            "var/tmp",
+            "var/log",
         ] {
             fs::create_dir_all(root.join(place)).unwrap();
         }
-        for (link, target) in [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")] {
+        for (link, target) in
+            [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")]
+        {
             symlink(target, root.join(link)).unwrap();
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let scratch = Self { folder, root, runtime };
         write_program(&scratch.folder.path().join("enter"), ENTER);
         scratch.program("systemctl", SYSTEMCTL);
@@ -138,7 +183,7 @@ impl Scratch {
         let _ = fs::remove_file(self.root.join("run/calls"));
     }
 
-    fn wait_for_socket(&self, path: &str) {
+    pub fn wait_for_socket(&self, path: &str) {
         for _ in 0..500 {
             if std::os::unix::net::UnixStream::connect(self.root.join(path)).is_ok() {
                 return;
@@ -228,7 +273,12 @@ impl Scratch {
 
     /// Handlers that the real containerd tells.
     pub fn handlers(&self) -> Vec<String> {
-        let status = osc_node::cri::status(&self.host(), "/run/containerd/containerd.sock").unwrap();
+        self.handlers_behind("/run/containerd/containerd.sock")
+    }
+
+    /// The same behind another socket.
+    pub fn handlers_behind(&self, socket: &str) -> Vec<String> {
+        let status = osc_node::cri::status(&self.host(), socket).unwrap();
         assert!(status.ready, "{status:?}");
         status.handlers.unwrap().into_iter().collect()
     }
@@ -276,12 +326,27 @@ fn write_program(path: &Path, script: &str) {
 }
 
 fn collect(root: &Path, folder: &Path, tree: &mut Tree) {
-    let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     for path in entries {
         let name = path.strip_prefix(root).unwrap().display().to_string();
         // Kept by the kernel, containerd and rpm themselves.
-        if ["run", "proc", "sys", "dev", "root/.rpmdb", "var/lib/containerd", "tmp", "var/tmp"].contains(&name.as_str()) {
+        if [
+            "var/cache/dnf",
+            "var/lib/dnf",
+            "var/log",
+            "run",
+            "proc",
+            "sys",
+            "dev",
+            "root/.rpmdb",
+            "var/lib/containerd",
+            "tmp",
+            "var/tmp",
+        ]
+        .contains(&name.as_str())
+        {
             continue;
         }
         let metadata = path.symlink_metadata().unwrap();
@@ -345,7 +410,10 @@ pub struct Bundle {
 impl Bundle {
     /// Variables of the DaemonSet for it.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
-        vec![("KATA_BUNDLE", self.path.display().to_string()), ("KATA_BUNDLE_DIGEST", format!("sha256:{}", self.digest))]
+        vec![
+            ("KATA_BUNDLE", self.path.display().to_string()),
+            ("KATA_BUNDLE_DIGEST", format!("sha256:{}", self.digest)),
+        ]
     }
 }
 
@@ -360,13 +428,23 @@ pub fn bundle(folder: &Path, name: &str, more: &[(&str, &[u8])]) -> Bundle {
     let mut files: Vec<(&str, &[u8], u32)> = vec![
         ("./opt/kata/bin/containerd-shim-kata-v2", &shim, 0o755),
         ("./opt/kata/share/defaults/kata-containers/configuration-qemu.toml", b"[hypervisor.qemu]\n", 0o644),
-        ("./opt/kata/share/defaults/kata-containers/configuration-qemu-snp.toml", b"[hypervisor.qemu]\n#snp\n", 0o644),
+        (
+            "./opt/kata/share/defaults/kata-containers/configuration-qemu-snp.toml",
+            b"[hypervisor.qemu]\n#snp\n",
+            0o644,
+        ),
         ("./opt/kata/share/kata-containers/vmlinux.container", b"a kernel", 0o644),
     ];
     files.extend(more.iter().map(|(path, content)| (*path, *content, 0o644)));
     for path in [
-        "./", "./opt/", "./opt/kata/", "./opt/kata/bin/", "./opt/kata/share/", "./opt/kata/share/defaults/",
-        "./opt/kata/share/defaults/kata-containers/", "./opt/kata/share/kata-containers/",
+        "./",
+        "./opt/",
+        "./opt/kata/",
+        "./opt/kata/bin/",
+        "./opt/kata/share/",
+        "./opt/kata/share/defaults/",
+        "./opt/kata/share/defaults/kata-containers/",
+        "./opt/kata/share/kata-containers/",
     ] {
         let mut header = header(tar::EntryType::Directory, 0, 0o755);
         tar.append_data(&mut header, path, std::io::empty()).unwrap();
@@ -393,7 +471,7 @@ pub fn compress(folder: &Path, name: &str, tar: &[u8]) -> Bundle {
     let plain = folder.join("plain.tar");
     fs::write(&plain, tar).unwrap();
     let path = folder.join(name);
-    let program = if name.ends_with(".xz") { "xz" } else { "zstd" };
+    let program = if path.extension().is_some_and(|end| end == "xz") { "xz" } else { "zstd" };
     let output = Command::new(program).arg("--stdout").arg(&plain).output().unwrap();
     assert!(output.status.success(), "{program}");
     fs::write(&path, &output.stdout).unwrap();
