@@ -6,6 +6,7 @@
 mod cluster;
 mod containerd;
 mod crash;
+mod download;
 mod failures;
 mod ostree;
 mod packages;

@@ -59,7 +59,7 @@ for file in "$folder"/*; do [ -e "$file" ] && cat "$file"; done
 exit 0
 "#;
 
-const SOCKET: &str = "/run/crio/crio.sock";
+pub const SOCKET: &str = "/run/crio/crio.sock";
 const DROP_IN_OF_PACKAGE: &str =
     "[crio.runtime.runtimes.kata]\nruntime_path = \"/usr/bin/containerd-shim-kata-v2\"\n";
 const FILES: [(&str, &str); 2] = [
@@ -69,7 +69,7 @@ const FILES: [(&str, &str); 2] = [
 const SCRIPTS: &str =
     "%post\necho \"post $1\" >>/var/lib/scripts\n\n%posttrans\necho posttrans >>/var/lib/scripts\n";
 
-fn crio() -> NodeInfo {
+pub fn crio() -> NodeInfo {
     NodeInfo {
         architecture: "amd64".to_owned(),
         runtime: "cri-o://1.33.0".to_owned(),
@@ -86,7 +86,8 @@ fn host_with_crio() -> Scratch {
     host
 }
 
-fn coreos() -> Scratch {
+/// A host with rpm-ostree and CRI-O.
+pub fn coreos() -> Scratch {
     let host = host_with_crio();
     host.program("rpm-ostree", RPM_OSTREE);
     host.program("rpm", "#!/bin/sh\nexec /usr/bin/rpm \"$@\"\n");
