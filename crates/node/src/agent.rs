@@ -68,6 +68,8 @@ struct Memory {
     failures: u32,
     /// An installed node did not look like it last time.
     doubts: bool,
+    /// The label as it was read, or as the agent itself wrote it: no news.
+    label: Option<String>,
     /// What was told last of a state in which the node is not to be labelled.
     told: Option<String>,
 }
@@ -123,7 +125,6 @@ impl Agent {
         let watching = tokio::spawn(self.node.clone().watch(sender, stop.clone()));
         let mut memory = Memory::default();
         while !stop.is_cancelled() {
-            seen.mark_unchanged();
             let pause = match self.pass(&mut memory).await {
                 Ok(pause) => pause,
                 Err(error) => {
@@ -134,7 +135,7 @@ impl Agent {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = sleep(pause) => {}
-                _ = seen.changed() => {}
+                () = label_differs(&mut seen, memory.label.as_deref()) => {}
             }
         }
         watching.abort();
@@ -171,6 +172,7 @@ impl Agent {
     async fn pass(&self, memory: &mut Memory) -> Result<Duration> {
         let seen = self.node.get().await?;
         let state = seen.state();
+        memory.label.clone_from(&seen.label);
         if !self.mode.concerns(state) {
             self.say_once(
                 memory,
@@ -210,12 +212,13 @@ impl Agent {
         match outcome {
             Outcome::Done(version) => {
                 memory.failures = 0;
-                self.report_done(seen, state, version.as_deref()).await?;
+                self.report_done(seen, state, version.as_deref(), memory).await?;
                 Ok(self.pauses.look)
             }
             Outcome::AwaitReboot => {
                 memory.failures = 0;
-                if state != State::WaitingForReboot && self.set(seen, State::WaitingForReboot).await? {
+                if state != State::WaitingForReboot && self.set(seen, State::WaitingForReboot, memory).await?
+                {
                     let message = "Kata is staged and comes with the next start of the machine: drain the node and reboot it";
                     self.node.tell(seen, "Normal", "KataWaitsForReboot", message).await;
                 }
@@ -225,19 +228,25 @@ impl Agent {
                 if state == self.mode.waiting() {
                     self.say_once(memory, "waiting for this node's turn");
                 } else {
-                    self.set(seen, self.mode.waiting()).await?;
+                    self.set(seen, self.mode.waiting(), memory).await?;
                 }
                 Ok(self.pauses.look)
             }
         }
     }
 
-    async fn report_done(&self, seen: &Seen, state: State, version: Option<&str>) -> Result<()> {
+    async fn report_done(
+        &self,
+        seen: &Seen,
+        state: State,
+        version: Option<&str>,
+        memory: &mut Memory,
+    ) -> Result<()> {
         if seen.version.as_deref() != version || seen.failure.is_some() {
             let annotations = BTreeMap::from([(VERSION_ANNOTATION, version), (FAILURE_ANNOTATION, None)]);
             self.node.annotate(&annotations).await?;
         }
-        if state != self.mode.done() && self.set(seen, self.mode.done()).await? {
+        if state != self.mode.done() && self.set(seen, self.mode.done(), memory).await? {
             let (reason, message) = match version {
                 Some(version) => ("KataInstalled", format!("Kata is installed on this node: {version}")),
                 None => ("KataUninstalled", "Kata is removed from this node".to_owned()),
@@ -267,7 +276,7 @@ impl Agent {
             self.node.annotate(&BTreeMap::from([(FAILURE_ANNOTATION, Some(sentence))])).await?;
         }
         if state != self.mode.failed() {
-            self.set(seen, self.mode.failed()).await?;
+            self.set(seen, self.mode.failed(), memory).await?;
         }
         if is_new || state != self.mode.failed() {
             self.node.tell(seen, "Warning", self.mode.reason_of_failure(), sentence).await;
@@ -275,8 +284,11 @@ impl Agent {
         Ok(self.retry_pause(memory))
     }
 
-    async fn set(&self, seen: &Seen, state: State) -> Result<bool> {
+    async fn set(&self, seen: &Seen, state: State, memory: &mut Memory) -> Result<bool> {
         let is_set = self.node.set_state(seen, state).await?;
+        if is_set {
+            memory.label = state.name().map(str::to_owned);
+        }
         tracing::info!(from = seen.label, to = state.name(), is_set, "label");
         Ok(is_set)
     }
@@ -291,6 +303,19 @@ impl Agent {
         if memory.told.as_deref() != Some(message) {
             tracing::info!("{}: {message}", self.node.name());
             memory.told = Some(message.to_owned());
+        }
+    }
+}
+
+/// Waits until somebody else writes the label. What the agent wrote itself comes back, too, and must not end a pause.
+async fn label_differs(seen: &mut watch::Receiver<Option<Seen>>, known: Option<&str>) {
+    loop {
+        if seen.changed().await.is_err() {
+            // Nobody watches any more: the agent is about to stop.
+            return std::future::pending().await;
+        }
+        if seen.borrow_and_update().as_ref().is_some_and(|seen| seen.label.as_deref() != known) {
+            return;
         }
     }
 }

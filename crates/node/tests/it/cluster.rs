@@ -102,10 +102,15 @@ impl<'a> Cluster<'a> {
 
     /// An agent that retries soon.
     pub fn agent(&self, work: Work, mode: Mode) -> Running<'a> {
+        self.patient_agent(work, mode, Duration::from_millis(200))
+    }
+
+    /// An agent that retries after so long for the first time.
+    pub fn patient_agent(&self, work: Work, mode: Mode, first_retry: Duration) -> Running<'a> {
         let client = self.host.runtime().block_on(async { self.server.client_named("osc-node") }).unwrap();
         let pauses = Pauses {
-            first_retry: Duration::from_millis(200),
-            longest_retry: Duration::from_secs(1),
+            first_retry,
+            longest_retry: first_retry * 5,
             look: Duration::from_secs(1),
             doubt: Duration::from_millis(50),
             lock: Duration::from_millis(50),

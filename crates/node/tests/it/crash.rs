@@ -18,7 +18,11 @@ use crate::scratch::{Scratch, Tree, borrowed, bundle, difference, node, timeless
 fn gate(limit: usize) -> Gate {
     let passed = AtomicUsize::new(0);
     Arc::new(move |what: &str| {
-        if passed.fetch_add(1, Ordering::SeqCst) < limit { Ok(()) } else { Err(Error::Stopped(what.to_owned())) }
+        if passed.fetch_add(1, Ordering::SeqCst) < limit {
+            Ok(())
+        } else {
+            Err(Error::Stopped(what.to_owned()))
+        }
     })
 }
 
@@ -47,8 +51,8 @@ impl Journey<'_> {
             Err(error) => panic!("change {limit}: {error}"),
         };
         if died {
-            let outcome =
-                act(&self.host.work(&self.variables)).unwrap_or_else(|error| panic!("after {limit}: {error}"));
+            let outcome = act(&self.host.work(&self.variables))
+                .unwrap_or_else(|error| panic!("after {limit}: {error}"));
             assert!(matches!(outcome, Outcome::Done(_)), "after {limit}: {outcome:?}");
         }
         died
@@ -107,7 +111,9 @@ fn a_bundle_with_containerd_survives_a_death_before_any_change() {
     let journey = Journey { host: &host, node: node(), variables: borrowed(&variables), look, exact: true };
     let (installs, removals) = journey.play();
     assert!(installs > 30 && removals > 15, "{installs} and {removals} changes are too few to be all");
-    println!("node agent, bundle and containerd: {installs} deaths while installing, {removals} while removing, 0 diverged");
+    println!(
+        "node agent, bundle and containerd: {installs} deaths while installing, {removals} while removing, 0 diverged"
+    );
 }
 
 #[test]
@@ -123,5 +129,7 @@ fn packages_with_rpm_ostree_and_crio_survive_a_death_before_any_change() {
     let journey = Journey { host: &host, node: ostree::crio(), variables, look, exact: true };
     let (installs, removals) = journey.play();
     assert!(installs > 25 && removals > 15, "{installs} and {removals} changes are too few to be all");
-    println!("node agent, packages and CRI-O: {installs} deaths while installing, {removals} while removing, 0 diverged");
+    println!(
+        "node agent, packages and CRI-O: {installs} deaths while installing, {removals} while removing, 0 diverged"
+    );
 }

@@ -40,7 +40,8 @@ fn serve(host: &Scratch, content: Vec<u8>, digest: &str) -> (SocketAddr, String)
                 "/.sha256" => ("200 OK", digest.clone().into_bytes()),
                 _ => ("404 Not Found", Vec::new()),
             };
-            let head = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let head =
+                format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
             stream.write_all(head.as_bytes()).await.unwrap();
             stream.write_all(&body).await.unwrap();
             let _ = stream.shutdown().await;
@@ -77,7 +78,8 @@ fn a_bundle_is_downloaded_from_whom_the_host_trusts() {
     ] {
         let digest = "0".repeat(64);
         let settings = settings(&[("KATA_BUNDLE", &from), ("KATA_BUNDLE_DIGEST", &digest)]);
-        let error = Bundle::find(&host.host(), &settings).unwrap().open(&host.host()).err().unwrap().to_string();
+        let error =
+            Bundle::find(&host.host(), &settings).unwrap().open(&host.host()).err().unwrap().to_string();
         assert!(error.contains(&from) && error.contains(says), "{error}");
     }
 }

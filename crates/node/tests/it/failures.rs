@@ -265,6 +265,27 @@ fn a_runtime_that_does_not_come_back_gets_its_configuration_back() {
     assert_eq!(host.handlers(), ["runc"]);
 }
 
+/// What the agent itself writes on the Node is no news that would end its pause.
+#[test]
+fn a_failed_restart_is_not_tried_again_at_once() {
+    let host = Scratch::with_containerd();
+    host.write("run/fails-with-kata", "");
+    let bundle = bundle(host.folder(), "kata.tar.zst", &[]);
+    let cluster = Cluster::start(&host);
+    cluster.label(Some("installing"));
+    let _agent = cluster.patient_agent(work_with(&host, &bundle), Mode::Install, Duration::from_secs(60));
+    cluster.wait_for("install_failed");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(cluster.told().label.as_deref(), Some("install_failed"));
+    let restarts = || host.calls().iter().filter(|call| call.starts_with("systemctl restart")).count();
+    assert_eq!(restarts(), 2, "one with the handlers, one with what was there before");
+    // Somebody who grants a turn is heard at once.
+    fs::remove_file(host.root.join("run/fails-with-kata")).unwrap();
+    cluster.label(Some("installing"));
+    assert_eq!(cluster.wait_for("installed").failure, None);
+    assert_eq!(restarts(), 3);
+}
+
 #[test]
 fn a_runtime_that_never_lists_the_handler() {
     let host = Scratch::with_containerd();

@@ -35,7 +35,7 @@ const NEEDED: [(&str, &str); 9] = [
 
 /// Enters the folder: `enter ROOT COMMAND...`. `$OSC_MOUNTS` is for tests with file systems of their own.
 const ENTER: &str = r#"#!/bin/sh
-exec unshare $OSC_USER --mount --propagation private sh -c '
+exec unshare --mount --propagation private sh -c '
 root=$1; shift
 for folder in usr/bin usr/sbin usr/lib usr/lib64 dev proc sys; do
     if [ -d "/$folder" ]; then mount --rbind "/$folder" "$root/$folder" || exit 125; fi
@@ -121,6 +121,11 @@ pub struct Scratch {
 pub type Tree = BTreeMap<String, String>;
 
 pub fn require_programs() {
+    let entering = Command::new("unshare").args(["--mount", "true"]).output();
+    assert!(
+        entering.is_ok_and(|output| output.status.success()),
+        "hosts in folders are entered by mounts and a chroot: these tests need root"
+    );
     for (program, package) in NEEDED {
         let found =
             std::env::var("PATH").unwrap_or_default().split(':').any(|f| Path::new(f).join(program).exists());
