@@ -2,12 +2,14 @@
 CARGO ?= cargo
 PODMAN ?= podman
 IMAGE ?= localhost/osc-operator:latest
+NODE_IMAGE ?= localhost/osc-node:latest
+NODE_TARGET ?= osc-node
 CARGO_TARGET_DIR ?= target
 # Arguments of `osc demo`, for instance: make demo ARGS=--help
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint manifests bench image clean install
+.PHONY: help demo test lint manifests bench image image-node clean install
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +37,9 @@ bench: ## Runs the benchmarks
 
 image: ## Builds the operator's image; its name by IMAGE=...
 	$(PODMAN) build --file Containerfile --tag $(IMAGE) .
+
+image-node: ## Builds the node agent's image; its name by NODE_IMAGE=..., with a bundle by NODE_TARGET=osc-node-with-bundle
+	$(PODMAN) build --file Containerfile --target $(NODE_TARGET) --tag $(NODE_IMAGE) .
 
 clean: ## Removes what was built
 	$(CARGO) clean

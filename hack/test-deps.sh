@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need and the machine lacks: kubectl, promtool, git, Python (Debian and Ubuntu), cargo-deny and
-# the Python client of Kubernetes.
+# Installs what the tests need and the machine lacks: kubectl, promtool, git, Python, containerd and tools for packages
+# (Debian and Ubuntu), cargo-deny and the Python client of Kubernetes.
 set -euo pipefail
 
 CARGO_DENY_VERSION=0.20.2
@@ -12,6 +12,14 @@ missing=()
 command -v git >/dev/null || missing+=(git)
 command -v kubectl >/dev/null || missing+=(kubernetes-client)
 command -v promtool >/dev/null || missing+=(prometheus)
+# The hosts that the node agent is tested on run the real ones in folders.
+command -v containerd >/dev/null || missing+=(containerd)
+command -v runc >/dev/null || missing+=(runc)
+command -v rpmbuild >/dev/null || missing+=(rpm)
+command -v createrepo_c >/dev/null || missing+=(createrepo-c)
+command -v dnf >/dev/null || missing+=(dnf)
+command -v zstd >/dev/null || missing+=(zstd)
+command -v xz >/dev/null || missing+=(xz-utils)
 # Debian splits what a virtual environment needs from Python itself.
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 
@@ -19,7 +27,7 @@ as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# Only promtool is wanted of the package prometheus: its service must not start.
+# Only programs are wanted of these packages: their services must not start.
 without_services() {
     local policy=/usr/sbin/policy-rc.d
     if [ -e "$policy" ]; then
@@ -37,7 +45,7 @@ without_services() {
 if [ "${#missing[@]}" -gt 0 ]; then
     if ! command -v apt-get >/dev/null; then
         echo "Missing: ${missing[*]} (names of Debian packages). This script installs them with apt-get only;" >&2
-        echo "on this system, install git, kubectl, promtool and python3 with its own package manager and try again." >&2
+        echo "on this system, install git, kubectl, promtool, python3, containerd, runc, rpmbuild, createrepo_c, dnf, zstd and xz with its own package manager and try again." >&2
         exit 1
     fi
     echo "installing ${missing[*]}"
@@ -45,9 +53,11 @@ if [ "${#missing[@]}" -gt 0 ]; then
     without_services as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -q -y --no-install-recommends "${missing[@]}"
     # Nor at the next start of the machine.
-    case " ${missing[*]} " in
-    *" prometheus "*) as_root systemctl disable prometheus.service >/dev/null 2>&1 || true ;;
-    esac
+    for service in prometheus containerd; do
+        case " ${missing[*]} " in
+        *" $service "*) as_root systemctl disable "$service.service" >/dev/null 2>&1 || true ;;
+        esac
+    done
 fi
 
 if ! command -v cargo-deny >/dev/null && [ ! -x "$tools/bin/cargo-deny" ]; then
