@@ -20,6 +20,12 @@ pub fn apply(cluster: &mut Observed, serial: &mut u64, step: &Step) -> Result<()
             merge(&mut next, object);
             put(cluster, serial, id.clone(), next);
         }
+        Step::CopySecret { id, object, key, from, from_key } => {
+            let source = cluster.objects.get(from).ok_or_else(|| format!("{from} not found"))?;
+            let mut next = object.clone();
+            next["digests"] = json!({*key: source["digests"][*from_key]});
+            put(cluster, serial, id.clone(), next);
+        }
         Step::Create { id, object } => {
             if !cluster.objects.contains_key(id) {
                 put(cluster, serial, id.clone(), object.clone());

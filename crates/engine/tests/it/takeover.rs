@@ -84,6 +84,7 @@ fn an_installation_of_the_go_operator_is_taken_over_without_touching_a_node() {
         .iter()
         .map(|step| match step {
             Step::Apply { id, .. }
+            | Step::CopySecret { id, .. }
             | Step::Create { id, .. }
             | Step::Replace { id, .. }
             | Step::Delete { id } => id.to_string(),

@@ -86,6 +86,7 @@ const POOLS: &str = "machineconfigpools.machineconfiguration.openshift.io";
 const CONTAINER_RUNTIME_CONFIGS: &str = "containerruntimeconfigs.machineconfiguration.openshift.io";
 const SCCS: &str = "securitycontextconstraints.security.openshift.io";
 const CLUSTER_VERSIONS: &str = "clusterversions.config.openshift.io";
+const INFRASTRUCTURES: &str = "infrastructures.config.openshift.io";
 
 impl State {
     fn has_crd(&self, name: &str) -> bool {
@@ -273,6 +274,13 @@ fn single_objects(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
     let agents = names::DAEMON_SET_MODE_DAEMON_SETS
         .into_iter()
         .map(|name| (namespaced(Kind::DaemonSet, namespace, name), None));
+    let maps = [
+        names::FEATURE_GATES,
+        names::LAYERED_IMAGE_CONFIG_MAP,
+        names::DAEMON_SET_CONFIG_MAP,
+        names::ADDON_CONFIG_MAP,
+    ];
+    let maps = maps.into_iter().map(|name| (namespaced(Kind::ConfigMap, namespace, name), None));
     let others = [
         (cluster(Kind::Namespace, namespace), Some(CLUSTER_VERSIONS)),
         (namespaced(Kind::DaemonSet, namespace, names::MONITOR), None),
@@ -290,8 +298,18 @@ fn single_objects(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
         ),
         (cluster(Kind::SecurityContextConstraints, names::MONITOR_SCC), Some(SCCS)),
         (cluster(Kind::ClusterVersion, names::CLUSTER_VERSION), Some(CLUSTER_VERSIONS)),
+        (cluster(Kind::Infrastructure, names::INFRASTRUCTURE), Some(INFRASTRUCTURES)),
+        (
+            namespaced(Kind::Secret, names::PULL_SECRET_NAMESPACE, names::PULL_SECRET),
+            Some(CLUSTER_VERSIONS),
+        ),
+        (namespaced(Kind::Secret, namespace, names::AUTH_SECRET), Some(CLUSTER_VERSIONS)),
+        (
+            namespaced(Kind::ConfigMap, names::MCO_NAMESPACE, names::OS_IMAGES_CONFIG_MAP),
+            Some(MACHINE_CONFIGS),
+        ),
     ];
-    agents.chain(others).collect()
+    agents.chain(maps).chain(others).collect()
 }
 
 #[cfg(test)]
