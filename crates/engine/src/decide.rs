@@ -84,7 +84,8 @@ fn decide_one(observed: &Observed, settings: &Settings, kata_config: &KataConfig
             install::plan(observed, settings, kata_config, &spec, &gates)
         }
         DeploymentMode::MachineConfig => {
-            let told: Vec<String> = std::iter::once(mode::unavailable(settings)).chain(gates.complaints).collect();
+            let told: Vec<String> =
+                std::iter::once(mode::unavailable(settings)).chain(gates.complaints).collect();
             refuse(observed, kata_config, "MachineConfigOperatorAbsent", told.join("; "))
         }
     }

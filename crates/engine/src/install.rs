@@ -246,7 +246,13 @@ impl Install<'_> {
         }
         troubles.refused_nodes(&self.membership);
         troubles.found.extend(outcome.troubles.iter().cloned());
-        troubles.found.extend(mode::troubles(MODE, self.gates, self.observed, self.settings, self.kata_config));
+        troubles.found.extend(mode::troubles(
+            MODE,
+            self.gates,
+            self.observed,
+            self.settings,
+            self.kata_config,
+        ));
         if !self.observed.capabilities.container_runtime_config
             && self.spec.log_level != names::DEFAULT_LOG_LEVEL
         {

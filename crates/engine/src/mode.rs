@@ -140,8 +140,7 @@ mod tests {
         #[case] refused: bool,
     ) {
         let gates = FeatureGates { deployment_mode: gate, ..FeatureGates::default() };
-        let capabilities =
-            Capabilities { machine_config: true, openshift: true, ..Capabilities::default() };
+        let capabilities = Capabilities { machine_config: true, openshift: true, ..Capabilities::default() };
         let observed = Observed { capabilities, ..Observed::default() };
         let told = refused_change(installed, &gates, &observed, &Settings::default(), "k");
         assert_eq!(told.is_some(), refused, "{told:?}");

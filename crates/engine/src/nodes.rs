@@ -40,10 +40,7 @@ impl NodeState {
 
     /// Whether the node has Kata and keeps it, or is to have it.
     pub fn is_of_member(self) -> bool {
-        matches!(
-            self,
-            Self::Installed | Self::Installing | Self::WaitingToInstall | Self::FailedToInstall
-        )
+        matches!(self, Self::Installed | Self::Installing | Self::WaitingToInstall | Self::FailedToInstall)
     }
 
     /// Whether the node cannot go on.

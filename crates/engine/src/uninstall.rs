@@ -145,8 +145,13 @@ impl<'a> Uninstall<'a> {
             let found = self.survey.nodes.iter().find(|(node, _)| node.name == name);
             found.map_or(0, |(_, state)| if state.is_waiting() { 1 } else { 2 })
         };
-        let mut labelled: Vec<&str> =
-            self.observed.nodes.iter().filter(|node| node.has_kata_role()).map(|node| node.name.as_str()).collect();
+        let mut labelled: Vec<&str> = self
+            .observed
+            .nodes
+            .iter()
+            .filter(|node| node.has_kata_role())
+            .map(|node| node.name.as_str())
+            .collect();
         labelled.sort_by_key(|name| order(name));
         self.plan.steps.extend(labelled.into_iter().map(|node| role(node, None)));
     }
@@ -271,9 +276,7 @@ impl<'a> Uninstall<'a> {
     }
 
     fn not_begun(&self) -> bool {
-        self.mode == DeploymentMode::MachineConfig
-            && !self.survey.working()
-            && !self.survey.nodes.is_empty()
+        self.mode == DeploymentMode::MachineConfig && !self.survey.working() && !self.survey.nodes.is_empty()
     }
 
     fn report(&mut self, in_progress: InProgress, ready: Ready, troubles: Troubles) {

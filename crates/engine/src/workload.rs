@@ -144,8 +144,7 @@ impl Workload<'_> {
 
     /// Sees to a class that is wanted. True if it is there afterwards, or comes again by itself.
     fn class(&self, wanted: &ClassSpec, outcome: &mut Outcome) -> bool {
-        let selector =
-            desired::runtime_class_selector(self.layout, wanted, self.spec.check_node_eligibility);
+        let selector = desired::runtime_class_selector(self.layout, wanted, self.spec.check_node_eligibility);
         let id = ObjectId::cluster(Kind::RuntimeClass, wanted.name);
         let Some(class) = self.observed.cluster_object(Kind::RuntimeClass, wanted.name) else {
             let (id, object) = desired::runtime_class(self.kata_config, wanted, &selector);

@@ -100,8 +100,17 @@ impl<'a> Situation<'a> {
             (Layout::Regular, Some(valid)) => Membership::of(observed, valid),
             _ => Membership { selected: survey.labelled, ..Membership::default() },
         };
-        let mut situation =
-            Self { snapshot, observed, intent, mode, layout, spec, membership, survey, affected: BTreeSet::new() };
+        let mut situation = Self {
+            snapshot,
+            observed,
+            intent,
+            mode,
+            layout,
+            spec,
+            membership,
+            survey,
+            affected: BTreeSet::new(),
+        };
         situation.affected = situation.find_affected();
         situation
     }

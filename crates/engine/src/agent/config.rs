@@ -95,7 +95,9 @@ impl AgentConfig {
         }
         let or = |first: String, second: &dyn Fn() -> String| if first.is_empty() { second() } else { first };
         Self {
-            image: Some(own("image")).filter(|image| !image.is_empty()).or_else(|| settings.agent_image.clone()),
+            image: Some(own("image"))
+                .filter(|image| !image.is_empty())
+                .or_else(|| settings.agent_image.clone()),
             max_unavailable,
             runtime_endpoint: or(own("runtimeEndpoint"), &|| CONTAINERD.to_owned()),
             cloud_provider: cloud_provider(observed),
@@ -144,8 +146,7 @@ impl AgentConfig {
 
 fn cloud_provider(observed: &Observed) -> String {
     let infrastructure = observed.cluster_object(Kind::Infrastructure, names::INFRASTRUCTURE);
-    let platform =
-        infrastructure.and_then(|found| found["status"]["platform"].as_str()).unwrap_or_default();
+    let platform = infrastructure.and_then(|found| found["status"]["platform"].as_str()).unwrap_or_default();
     match platform {
         "None" => "libvirt".to_owned(),
         platform => platform.to_lowercase(),
@@ -247,8 +248,10 @@ mod tests {
         #[case] openshift: bool,
         #[case] expected: Option<&str>,
     ) {
-        let observed =
-            Observed { capabilities: Capabilities { openshift, ..Capabilities::default() }, ..Observed::default() };
+        let observed = Observed {
+            capabilities: Capabilities { openshift, ..Capabilities::default() },
+            ..Observed::default()
+        };
         let missing = config(data).missing(&observed, &Settings::default());
         assert_eq!(missing.as_ref().map(|(reason, _)| *reason), expected);
     }

@@ -142,8 +142,7 @@ fn env(config: &AgentConfig, log_level: &str) -> Vec<Value> {
         &config.bundle,
         &config.bundle_digest,
     ];
-    let node =
-        json!({"name": "NODE_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "spec.nodeName"}}});
+    let node = json!({"name": "NODE_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "spec.nodeName"}}});
     let told = VARIABLES.into_iter().zip(values).filter(|(_, value)| !value.is_empty());
     std::iter::once(node).chain(told.map(|(name, value)| json!({"name": name, "value": value}))).collect()
 }

@@ -18,7 +18,9 @@ use super::state::{AgentState, survey};
 use super::{trouble, turns};
 use crate::catalog::ClassSpec;
 use crate::gates::FeatureGates;
-use crate::install::{finalizer, first_look, installed_before, installed_on, no_eligible_nodes, progress, role};
+use crate::install::{
+    finalizer, first_look, installed_before, installed_on, no_eligible_nodes, progress, role,
+};
 use crate::layout::Layout;
 use crate::mode;
 use crate::nodes::{NodeState, Survey};
@@ -154,14 +156,16 @@ impl<'a> Install<'a> {
         let settled = self.settled() && agents.is_empty();
         self.plan.steps.extend(agents);
         let max = self.config.max_unavailable.of(self.survey.labelled.max(self.selection.selected));
-        let leaves = |node: &NodeView| self.selection.leave.iter().any(|one| one.name == node.name);
-        let turns = turns::give(self.observed, max, |node| !leaves(node));
+        let turns = turns::give(self.observed, max, |node| self.wants(node));
         self.plan.steps.extend(turns);
         let installed = settled && !self.survey.nodes.is_empty();
         let outcome = if installed || self.installed_before() {
             self.workload().plan()
         } else {
-            Outcome { troubles: collision(self.observed, &ClassSpec::kata()).into_iter().collect(), ..Outcome::default() }
+            Outcome {
+                troubles: collision(self.observed, &ClassSpec::kata()).into_iter().collect(),
+                ..Outcome::default()
+            }
         };
         self.plan.steps.extend(outcome.steps.iter().cloned());
         self.plan.wake_by(outcome.wake_at);
@@ -192,20 +196,22 @@ impl<'a> Install<'a> {
 
     /// Roles and states of the nodes.
     fn nodes(&mut self) {
-        let leaving = &self.selection.leave;
-        let enters = |node: &NodeView| self.selection.enter.iter().any(|one| one.name == node.name);
-        let mut steps: Vec<Step> = leaving.iter().flat_map(|node| take_out(node)).collect();
+        let leaving = self.selection.leave.iter().flat_map(|node| take_out(node));
+        let mut steps: Vec<Step> = leaving.collect();
         for node in self.observed.nodes.iter().map(AsRef::as_ref) {
-            if leaving.iter().any(|one| one.name == node.name) {
-                continue;
-            }
-            if node.has_kata_role() || enters(node) {
+            if self.wants(node) {
                 steps.extend(Self::welcome(node));
-            } else {
+            } else if !node.has_kata_role() {
                 steps.extend(dismiss(node));
             }
         }
         self.plan.steps.extend(steps);
+    }
+
+    /// Whether a node is to have Kata.
+    fn wants(&self, node: &NodeView) -> bool {
+        let among = |nodes: &[&NodeView]| nodes.iter().any(|one| one.name == node.name);
+        if node.has_kata_role() { !among(&self.selection.leave) } else { among(&self.selection.enter) }
     }
 
     /// The state before the role, so that an agent that starts finds it.
@@ -258,7 +264,8 @@ impl<'a> Install<'a> {
 
     fn agents_are_up_to_date(&self) -> bool {
         let Some(found) = self.observed.objects.get(&Task::Install.id(self.settings)) else { return false };
-        let number = |pointer: &str| found.pointer(pointer).and_then(serde_json::Value::as_i64).unwrap_or_default();
+        let number =
+            |pointer: &str| found.pointer(pointer).and_then(serde_json::Value::as_i64).unwrap_or_default();
         number("/status/observedGeneration") >= number("/metadata/generation")
             && number("/status/updatedNumberScheduled") >= number("/status/desiredNumberScheduled")
     }
@@ -297,7 +304,13 @@ impl<'a> Install<'a> {
         let mut troubles: Troubles =
             trouble::of_rollout(self.observed, self.settings, &self.survey, &self.config, false);
         troubles.found.extend(outcome.troubles);
-        troubles.found.extend(mode::troubles(MODE, self.gates, self.observed, self.settings, self.kata_config));
+        troubles.found.extend(mode::troubles(
+            MODE,
+            self.gates,
+            self.observed,
+            self.settings,
+            self.kata_config,
+        ));
         troubles.about_settings(self.observed, self.settings, self.spec);
         self.plan.wake_by(troubles.next_deadline);
         let report = Report {

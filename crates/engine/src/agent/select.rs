@@ -84,7 +84,8 @@ mod tests {
 
     fn observed(nodes: Nodes, openshift: bool) -> Observed {
         let view = |(name, roles): &(&str, &[&str])| {
-            let labels = roles.iter().map(|role| (format!("{}{role}", names::NODE_ROLE_PREFIX), String::new()));
+            let labels =
+                roles.iter().map(|role| (format!("{}{role}", names::NODE_ROLE_PREFIX), String::new()));
             Arc::new(NodeView { name: (*name).to_owned(), labels: labels.collect(), ..NodeView::default() })
         };
         Observed {

@@ -68,10 +68,7 @@ impl AgentState {
 
     /// Whether a node with this state has a turn: its container runtime may be restarted at any moment.
     pub fn has_turn(self) -> bool {
-        matches!(
-            self,
-            Self::Installing | Self::Uninstalling | Self::InstallFailed | Self::UninstallFailed
-        )
+        matches!(self, Self::Installing | Self::Uninstalling | Self::InstallFailed | Self::UninstallFailed)
     }
 }
 
@@ -114,8 +111,7 @@ pub fn survey(observed: &Observed, leaving: bool) -> Survey<'_> {
     for node in &observed.nodes {
         let member = node.has_kata_role();
         survey.labelled += usize::from(member);
-        let state =
-            if member && !leaving { of_member(AgentState::of(node)) } else { of_other(node) };
+        let state = if member && !leaving { of_member(AgentState::of(node)) } else { of_other(node) };
         if state != NodeState::Unconcerned {
             survey.nodes.push((node, state));
         }

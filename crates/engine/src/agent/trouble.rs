@@ -53,9 +53,11 @@ fn failed(troubles: &mut Troubles, settings: &Settings, survey: &Survey<'_>) {
     for (node, state) in failed.iter().take(NAMES_TOLD) {
         let reason = node.agent_failure.as_deref().filter(|reason| !reason.is_empty());
         let (what, task, give_up) = match state {
-            NodeState::FailedToInstall => {
-                ("installed on", Task::Install, "To go on without it, take it out of the selection".to_owned())
-            }
+            NodeState::FailedToInstall => (
+                "installed on",
+                Task::Install,
+                "To go on without it, take it out of the selection".to_owned(),
+            ),
             _ => ("removed from", Task::Uninstall, give_up(&node.name)),
         };
         troubles.add(
@@ -100,10 +102,7 @@ fn reboots(troubles: &mut Troubles, survey: &Survey<'_>) {
 fn silent(troubles: &mut Troubles, observed: &Observed, settings: &Settings, survey: &Survey<'_>) {
     let mut stuck = Vec::new();
     for (node, _) in &survey.nodes {
-        let works = matches!(
-            AgentState::of(node),
-            Some(AgentState::Installing | AgentState::Uninstalling)
-        );
+        let works = matches!(AgentState::of(node), Some(AgentState::Installing | AgentState::Uninstalling));
         if works && troubles.overdue(observed.now, node.changed_at, settings.agent_deadline) {
             stuck.push(*node);
         }
@@ -154,7 +153,8 @@ fn not_ready(troubles: &mut Troubles, observed: &Observed, settings: &Settings, 
 fn held_nodes(troubles: &mut Troubles, observed: &Observed) {
     for node in observed.nodes.iter().filter(|node| is_leaving(node)) {
         if let Held::By(pods) = held(observed, node) {
-            let pods: Vec<String> = pods.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
+            let pods: Vec<String> =
+                pods.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
             troubles.add(
                 "PodsHoldNode",
                 format!(

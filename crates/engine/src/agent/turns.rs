@@ -41,13 +41,13 @@ pub fn held<'a>(observed: &'a Observed, node: &NodeView) -> Held<'a> {
 }
 
 /// Gives turns: to nodes that lose Kata first, and to ready ones only. Nodes that failed keep theirs, so that a
-/// rollout that breaks nodes stops. `stays`: whether a node with the role keeps it.
-pub fn give(observed: &Observed, max: usize, stays: impl Fn(&NodeView) -> bool) -> Vec<Step> {
+/// rollout that breaks nodes stops. `wanted`: whether a node is to have Kata.
+pub fn give(observed: &Observed, max: usize, wanted: impl Fn(&NodeView) -> bool) -> Vec<Step> {
     let nodes = || observed.nodes.iter().map(AsRef::as_ref);
     let busy = nodes().filter(|node| AgentState::of(node).is_some_and(AgentState::has_turn)).count();
-    let leaves = |node: &&NodeView| is_leaving(node) && held(observed, node) == Held::No;
+    let leaves = |node: &&NodeView| is_leaving(node) && !wanted(node) && held(observed, node) == Held::No;
     let enters = |node: &&NodeView| {
-        node.has_kata_role() && AgentState::of(node) == Some(AgentState::WaitingToInstall) && stays(node)
+        node.has_kata_role() && AgentState::of(node) == Some(AgentState::WaitingToInstall) && wanted(node)
     };
     let leaving = nodes().filter(leaves).map(|node| (node, AgentState::Uninstalling));
     let entering = nodes().filter(enters).map(|node| (node, AgentState::Installing));
@@ -87,7 +87,10 @@ mod tests {
             Step::LabelNode { node, value, .. } => (node, value.unwrap()),
             other => panic!("{other:?}"),
         };
-        give(observed, max, |node| node.name != "gone").into_iter().map(turn).collect()
+        give(observed, max, |node| node.has_kata_role() && node.name != "gone")
+            .into_iter()
+            .map(turn)
+            .collect()
     }
 
     #[rstest]
@@ -106,9 +109,14 @@ mod tests {
     #[case::with_the_role(&["a:waiting_to_uninstall"], 1, &[])]
     #[case::all_done(&["a:installed", "b-:uninstalled"], 1, &[])]
     #[case::more_busy_than_allowed(&["a:installing", "b:installing", "c:waiting_to_install"], 1, &[])]
-    fn turns_are_given(#[case] nodes: &[&str], #[case] max: usize, #[case] expected: &[(&str, &'static str)]) {
+    fn turns_are_given(
+        #[case] nodes: &[&str],
+        #[case] max: usize,
+        #[case] expected: &[(&str, &'static str)],
+    ) {
         let found = given(&observed(nodes), max);
-        let found: Vec<(&str, &'static str)> = found.iter().map(|(node, state)| (node.as_str(), *state)).collect();
+        let found: Vec<(&str, &'static str)> =
+            found.iter().map(|(node, state)| (node.as_str(), *state)).collect();
         assert_eq!(found, expected);
     }
 
@@ -128,6 +136,6 @@ mod tests {
         let class = ObjectId::cluster(Kind::RuntimeClass, "kata");
         let ours = json!({"metadata": {"finalizers": [names::RUNTIME_CLASS_FINALIZER]}});
         observed.objects.insert(class, Arc::new(ours));
-        assert_eq!(give(&observed, 1, |_| true).len(), expected);
+        assert_eq!(give(&observed, 1, |_| false).len(), expected);
     }
 }

@@ -52,7 +52,8 @@ impl Removal {
     pub fn troubles(observed: &Observed, settings: &Settings, survey: &Survey<'_>) -> Troubles {
         let config = AgentConfig::of(observed, settings);
         let mut troubles = trouble::of_rollout(observed, settings, survey, &config, true);
-        if let Some((reason, message)) = config.missing(observed, settings).filter(|_| config.image.is_none()) {
+        if let Some((reason, message)) = config.missing(observed, settings).filter(|_| config.image.is_none())
+        {
             troubles.add(reason, message);
         }
         troubles

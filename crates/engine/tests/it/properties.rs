@@ -48,7 +48,7 @@ fn time() -> impl Strategy<Value = Timestamp> {
     ]
 }
 
-fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
+fn labels() -> BoxedStrategy<BTreeMap<String, String>> {
     let keys = [
         names::WORKER_NODE_ROLE,
         names::WORKER_NODE_ROLE,
@@ -74,10 +74,12 @@ fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
         "x",
     ];
     let labels = btree_map(text(&keys), text(&["", "true", "yes", "\u{1f980}"]), 0..7);
-    (labels, option::weighted(0.2, text(&states))).prop_map(|(mut labels, state)| {
-        labels.extend(state.map(|state| (names::DAEMON_SET_MODE_LABEL.to_owned(), state)));
-        labels
-    })
+    (labels, option::weighted(0.2, text(&states)))
+        .prop_map(|(mut labels, state)| {
+            labels.extend(state.map(|state| (names::DAEMON_SET_MODE_LABEL.to_owned(), state)));
+            labels
+        })
+        .boxed()
 }
 
 /// How Kata comes to the nodes for this KataConfig.
@@ -202,7 +204,7 @@ fn plausible() -> impl Strategy<Value = Value> {
     )
 }
 
-fn objects() -> impl Strategy<Value = BTreeMap<ObjectId, Arc<Value>>> {
+fn objects() -> BoxedStrategy<BTreeMap<ObjectId, Arc<Value>>> {
     let namespace = names::OPERATOR_NAMESPACE;
     let ids = vec![
         ObjectId::cluster(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG),
@@ -224,16 +226,16 @@ fn objects() -> impl Strategy<Value = BTreeMap<ObjectId, Arc<Value>>> {
     let gates = ObjectId::namespaced(Kind::ConfigMap, namespace, names::FEATURE_GATES);
     let settings = ObjectId::namespaced(Kind::ConfigMap, namespace, names::DAEMON_SET_CONFIG_MAP);
     let objects = btree_map(select(ids), prop_oneof![plausible(), garbage()].prop_map(Arc::new), 0..8);
-    (objects, prop::bool::weighted(0.02), option::of(data(&GATES)), option::of(data(&AGENT))).prop_map(
-        move |(mut objects, daemon_set_mode, said, told)| {
+    (objects, prop::bool::weighted(0.02), option::of(data(&GATES)), option::of(data(&AGENT)))
+        .prop_map(move |(mut objects, daemon_set_mode, said, told)| {
             if daemon_set_mode {
                 objects.insert(agent.clone(), Arc::new(json!({})));
             }
             objects.extend(said.map(|said| (gates.clone(), Arc::new(said))));
             objects.extend(told.map(|told| (settings.clone(), Arc::new(told))));
             objects
-        },
-    )
+        })
+        .boxed()
 }
 
 const GATES: [(&str, &[&str]); 4] = [
@@ -260,7 +262,7 @@ fn data(entries: &'static [(&'static str, &'static [&'static str])]) -> impl Str
     })
 }
 
-fn status() -> impl Strategy<Value = KataConfigStatus> {
+fn status() -> BoxedStrategy<KataConfigStatus> {
     let conditions = btree_map(
         text(&["InProgress", "Ready", "Degraded", "Other"]),
         (text(&["True", "False", "Unknown"]), text(&["", "Installing", "Failed"]), text(&["", "x"]), time()),
@@ -268,26 +270,39 @@ fn status() -> impl Strategy<Value = KataConfigStatus> {
     );
     let nodes = || vec(text(&NODES), 0..2);
     let mode = option::of(select(vec![DeploymentMode::MachineConfig, DeploymentMode::DaemonSet]));
-    (conditions, nodes(), nodes(), vec(text(&["kata", "kata-remote"]), 0..2), any::<bool>(), mode).prop_map(
-        |(conditions, installed, waiting_to_uninstall, runtime_classes, waiting_for_mco_to_start, mode)| {
-            KataConfigStatus {
+    (conditions, nodes(), nodes(), vec(text(&["kata", "kata-remote"]), 0..2), any::<bool>(), mode)
+        .prop_map(
+            |(
+                conditions,
+                installed,
+                waiting_to_uninstall,
                 runtime_classes,
-                kata_nodes: KataNodesStatus { installed, waiting_to_uninstall, ..KataNodesStatus::default() },
-                conditions: conditions
-                    .into_iter()
-                    .map(|(type_, (status, reason, message, at))| StatusCondition {
-                        type_,
-                        status,
-                        last_transition_time: Time(at),
-                        reason,
-                        message,
-                    })
-                    .collect(),
                 waiting_for_mco_to_start,
-                deployment_mode: mode,
-            }
-        },
-    )
+                mode,
+            )| {
+                KataConfigStatus {
+                    runtime_classes,
+                    kata_nodes: KataNodesStatus {
+                        installed,
+                        waiting_to_uninstall,
+                        ..KataNodesStatus::default()
+                    },
+                    conditions: conditions
+                        .into_iter()
+                        .map(|(type_, (status, reason, message, at))| StatusCondition {
+                            type_,
+                            status,
+                            last_transition_time: Time(at),
+                            reason,
+                            message,
+                        })
+                        .collect(),
+                    waiting_for_mco_to_start,
+                    deployment_mode: mode,
+                }
+            },
+        )
+        .boxed()
 }
 
 prop_compose! {
@@ -354,8 +369,11 @@ prop_compose! {
         (machine_config, container_runtime_config, scc, openshift) in
             (prop::bool::weighted(0.9), any::<bool>(), any::<bool>(), any::<bool>()),
         unreadable in prop::bool::weighted(0.05),
-        kata_configs in (kata_config("a"), kata_config("b")).prop_flat_map(|(a, b)| some(vec![a, b])),
-        nodes in (node(NODES[0]), node(NODES[1]), node(NODES[2]), node(NODES[3]), node(NODES[4]))
+        kata_configs in (kata_config("a").boxed(), kata_config("b").boxed()).prop_flat_map(|(a, b)| some(vec![a, b])),
+        nodes in (
+            node(NODES[0]).boxed(), node(NODES[1]).boxed(), node(NODES[2]).boxed(), node(NODES[3]).boxed(),
+            node(NODES[4]).boxed(),
+        )
             .prop_flat_map(|(a, b, c, d, e)| some(vec![a, b, c, d, e])),
         pools in (pool("master"), pool("worker"), pool("kata-oc"), pool("infra"))
             .prop_flat_map(|(a, b, c, d)| some(vec![a, b, c, d])),

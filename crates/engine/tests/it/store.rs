@@ -102,7 +102,7 @@ fn fill_in(kind: Kind, object: &mut Value) {
                     "securityContext": {}, "terminationGracePeriodSeconds": 30, "serviceAccount": "monitor",
                 }},
             },
-            "status": {"desiredNumberScheduled": 0},
+            "status": {"desiredNumberScheduled": 0, "observedGeneration": 1},
         }),
         _ => json!({}),
     };

@@ -360,9 +360,9 @@ impl World {
             }
             let mut moved = false;
             for _ in 0..self.changes_between_passes() {
-                moved |= self.mco_step();
+                moved |= self.mco_step() | self.agent_step();
             }
-            if !moved && pass == Pass::Idle && !self.mco_step() {
+            if !moved && pass == Pass::Idle && !self.mco_step() && !self.agent_step() {
                 return;
             }
         }

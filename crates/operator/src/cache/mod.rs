@@ -299,10 +299,7 @@ fn single_objects(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
         (cluster(Kind::SecurityContextConstraints, names::MONITOR_SCC), Some(SCCS)),
         (cluster(Kind::ClusterVersion, names::CLUSTER_VERSION), Some(CLUSTER_VERSIONS)),
         (cluster(Kind::Infrastructure, names::INFRASTRUCTURE), Some(INFRASTRUCTURES)),
-        (
-            namespaced(Kind::Secret, names::PULL_SECRET_NAMESPACE, names::PULL_SECRET),
-            Some(CLUSTER_VERSIONS),
-        ),
+        (namespaced(Kind::Secret, names::PULL_SECRET_NAMESPACE, names::PULL_SECRET), Some(CLUSTER_VERSIONS)),
         (namespaced(Kind::Secret, namespace, names::AUTH_SECRET), Some(CLUSTER_VERSIONS)),
         (
             namespaced(Kind::ConfigMap, names::MCO_NAMESPACE, names::OS_IMAGES_CONFIG_MAP),

@@ -183,7 +183,10 @@ fn digests(data: &Value) -> Value {
         hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
     };
     let entries = data.as_object().into_iter().flatten();
-    entries.map(|(key, value)| (key.clone(), Value::from(digest(value)))).collect::<serde_json::Map<_, _>>().into()
+    entries
+        .map(|(key, value)| (key.clone(), Value::from(digest(value))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// A pod, if it has a runtime class.
@@ -251,7 +254,9 @@ mod tests {
     #[test]
     fn the_state_of_the_node_agent_is_the_one_label_that_counts_as_progress() {
         let (then, now) = (Timestamp::from_second(10).unwrap(), Timestamp::from_second(20).unwrap());
-        let at = |state: &str| wire_node("Done", "2026-01-01T00:00:00Z", &json!({names::DAEMON_SET_MODE_LABEL: state}));
+        let at = |state: &str| {
+            wire_node("Done", "2026-01-01T00:00:00Z", &json!({names::DAEMON_SET_MODE_LABEL: state}))
+        };
         let first = node(&at("installing"), None, then);
         assert_eq!(node(&at("installing"), Some(&first), now), first);
         let next = node(&at("installed"), Some(&first), now);
@@ -273,13 +278,19 @@ mod tests {
     #[test]
     fn of_the_agents_the_rollout_is_read_and_of_others_nothing() {
         let set = |name: &str| {
-            whole(Kind::DaemonSet, &dynamic(json!({
-                "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": name, "generation": 3},
-                "spec": {}, "status": {"observedGeneration": 2, "updatedNumberScheduled": 1, "numberReady": 1}
-            })))
+            whole(
+                Kind::DaemonSet,
+                &dynamic(json!({
+                    "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": name, "generation": 3},
+                    "spec": {}, "status": {"observedGeneration": 2, "updatedNumberScheduled": 1, "numberReady": 1}
+                })),
+            )
         };
         let agent = set(names::INSTALL_DAEMON_SET);
-        assert_eq!((&agent["metadata"]["generation"], &agent["status"]["observedGeneration"]), (&json!(3), &json!(2)));
+        assert_eq!(
+            (&agent["metadata"]["generation"], &agent["status"]["observedGeneration"]),
+            (&json!(3), &json!(2))
+        );
         assert!(agent["status"]["numberReady"].is_null() && set(names::MONITOR)["status"].is_null());
     }
 
