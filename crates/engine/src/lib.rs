@@ -12,6 +12,7 @@
 //! - [`observed`], [`object`]: what the shell tells the engine; [`plan`]: what the engine tells the shell.
 //! - [`spec`], [`selector`]: from the wire's KataConfig to one that can be relied on, or to words about what is
 //!   wrong with it.
+//! - [`labels`]: which labels of nodes can matter at all.
 //! - [`layout`]: regular or converged cluster, which pool, which nodes are to have Kata.
 //! - [`gates`], [`mode`]: what the feature gates say, and how Kata comes to the nodes.
 //! - [`delivery`], [`runtime_class`]: what another operator chose and made, and what of it is ours.
@@ -28,6 +29,7 @@ pub mod delivery;
 pub mod desired;
 pub mod gates;
 pub mod install;
+pub mod labels;
 pub mod layout;
 pub mod mode;
 pub mod nodes;

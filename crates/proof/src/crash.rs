@@ -7,15 +7,15 @@
 //! KataConfig that our finalizer holds.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use clap::Args;
-use osc_devcluster::server::{FaultAction, RequestInfo, RequestRecord};
+use osc_devcluster::server::FaultAction;
 
 use crate::parallel;
 use crate::simulation::scenario::{self, Scenario};
-use crate::simulation::{End, OPERATOR, Rig, Stuck, differences, play};
+use crate::simulation::{End, Findings, Rig, Stuck, after_each_write, differences, is_operators_write, play};
 
 /// Options of `cargo xtask crash`.
 #[derive(Args, Debug, Default)]
@@ -60,11 +60,6 @@ pub struct Baseline {
     pub writes: usize,
 }
 
-/// Whether this is a write of an operator.
-pub fn is_operators_write(record: &RequestInfo) -> bool {
-    record.user_agent.starts_with(OPERATOR) && record.verb.is_write() && !record.dry_run
-}
-
 /// Plays the scenario undisturbed.
 pub fn baseline(scenario: &Scenario) -> Result<Baseline, Stuck> {
     let (end, rig) = play(scenario, 0, |_| async {});
@@ -77,7 +72,7 @@ pub fn baseline(scenario: &Scenario) -> Result<Baseline, Stuck> {
 
 /// Plays the scenario with an operator that dies.
 pub fn trial(scenario: &Scenario, baseline: &Baseline, point: Point) -> Trial {
-    let found = Arc::new(Mutex::new(Vec::new()));
+    let found = Findings::default();
     let deaths = Arc::new(AtomicUsize::new(0));
     let (end, _) = play(scenario, 0, |rig| kill(rig, point, found.clone(), deaths.clone()));
     let mut divergence = std::mem::take(&mut *found.lock().unwrap());
@@ -107,11 +102,9 @@ pub fn extra(expected: &BTreeMap<String, u32>, found: &BTreeMap<String, u32>) ->
 }
 
 /// Kills the operator when its time has come, and starts it anew.
-async fn kill(rig: Rig, point: Point, found: Arc<Mutex<Vec<String>>>, deaths: Arc<AtomicUsize>) {
-    let server = rig.cluster().server();
-    let mut log = server.requests().subscribe();
+async fn kill(rig: Rig, point: Point, found: Findings, deaths: Arc<AtomicUsize>) {
     let writes = AtomicUsize::new(0);
-    server.faults().set_hook(Arc::new(move |request| {
+    rig.cluster().server().faults().set_hook(Arc::new(move |request| {
         if !is_operators_write(request) {
             return None;
         }
@@ -119,26 +112,14 @@ async fn kill(rig: Rig, point: Point, found: Arc<Mutex<Vec<String>>>, deaths: Ar
         let dies = point == Point::AfterEach || point == Point::After(number);
         dies.then_some(FaultAction::DropAfter)
     }));
-    while let Ok(record) = log.recv().await {
-        if !is_operators_write(&record.request) {
-            continue;
-        }
-        let violations = rig.violations();
-        found
-            .lock()
-            .unwrap()
-            .extend(violations.iter().map(|violation| format!("{}: {violation}", told(&record))));
+    after_each_write(&rig, &found, async |record| {
         if record.code == 0 {
             rig.kill_operator("first").await;
             deaths.fetch_add(1, Ordering::Relaxed);
             rig.start_operator("first", false);
         }
-    }
-}
-
-fn told(record: &RequestRecord) -> String {
-    let request = &record.request;
-    format!("after {:?} {}", request.verb, request.path)
+    })
+    .await;
 }
 
 /// All points of a scenario.

@@ -10,16 +10,15 @@
 mod schedule;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use osc_devcluster::server::RequestRecord;
 
-use crate::crash::{self, is_operators_write};
+use crate::crash;
 use crate::parallel;
 use crate::simulation::scenario::{SCENARIOS, Scenario};
-use crate::simulation::{End, OPERATOR, Rig, Stuck, differences, play};
+use crate::simulation::{End, Findings, OPERATOR, Stuck, after_each_write, differences, play};
 pub use schedule::Schedule;
 
 /// Options of `cargo xtask faults`.
@@ -66,13 +65,13 @@ impl Baselines {
 /// Plays one schedule.
 pub fn trial(baselines: &Baselines, seed: u64) -> Trial {
     let schedule = Schedule::new(seed);
-    let found = Arc::new(Mutex::new(Vec::new()));
+    let found = Findings::default();
     let (scenario, expected) = (&SCENARIOS[schedule.scenario], &baselines.0[schedule.scenario]);
     let faults = schedule.faults.clone();
     let (end, rig) = play(scenario, seed, |rig| {
-        let watched = watch(rig.clone(), found.clone());
+        let found = found.clone();
         async move {
-            tokio::join!(watched, schedule.trouble(rig));
+            tokio::join!(after_each_write(&rig, &found, async |_| {}), schedule.trouble(rig.clone()));
         }
     });
     let mut divergence = std::mem::take(&mut *found.lock().unwrap());
@@ -104,23 +103,6 @@ fn reboots(
     };
     let same = expected.len() == found.len() && found.iter().all(fine);
     (!same).then(|| format!("reboots are {found:?} instead of {expected:?}"))
-}
-
-/// Looks after every write of an operator whether the finalizer holds.
-async fn watch(rig: Rig, found: Arc<Mutex<Vec<String>>>) {
-    let mut log = rig.cluster().server().requests().subscribe();
-    loop {
-        match log.recv().await {
-            Ok(record) if is_operators_write(&record.request) => {
-                let told = |violation| {
-                    format!("after {:?} {}: {violation}", record.request.verb, record.request.path)
-                };
-                found.lock().unwrap().extend(rig.violations().into_iter().map(told));
-            }
-            Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-        }
-    }
 }
 
 /// The figures that the command ends with.

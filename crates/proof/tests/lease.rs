@@ -75,6 +75,34 @@ fn a_holder_that_reaches_nobody_stops_before_another_begins() {
     });
 }
 
+/// Everything works for it but the Lease: nothing else would keep it from working on beside its successor.
+#[test]
+fn a_holder_that_cannot_renew_stops_although_it_could_work() {
+    simulate(4, async {
+        let rig = two_operators().await;
+        rig.create(serde_json::json!({})).await;
+        rig.until_installed(&["worker-0", "worker-1", "worker-2"]).await.unwrap();
+        assert_eq!(holder(&rig), "first");
+        let without_lease = is_of("first");
+        let hang: osc_devcluster::server::Hook = Arc::new(move |request| {
+            (without_lease(request) && request.resource == "leases").then_some(FaultAction::Hang)
+        });
+        rig.cluster().server().faults().set_hook(hang);
+        // It was renewed at most some seconds ago, must not be relied on after 20, and is taken after 30.
+        let cut = work(&rig).len();
+        tokio::time::sleep(Duration::from_secs(22)).await;
+        assert_eq!(holder(&rig), "first");
+        rig.change(serde_json::json!({"logLevel": "debug"})).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(work(&rig).len(), cut, "nobody works while nobody can be sure");
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(holder(&rig), "second");
+        rig.until_reboots("worker", 2).await.unwrap();
+        let after = &work(&rig)[cut..];
+        assert!(!after.is_empty() && after.iter().all(|(who, _)| who.ends_with("second")), "{after:?}");
+    });
+}
+
 #[test]
 fn a_holder_that_dies_is_replaced_within_forty_seconds() {
     simulate(2, async {

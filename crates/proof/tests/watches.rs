@@ -101,3 +101,38 @@ fn pods_that_cannot_be_listed_hold_removal_in_words() {
         rig.until_gone().await.unwrap();
     });
 }
+
+fn passes(rig: &Rig) -> String {
+    let text = rig.metrics();
+    let line = text.lines().find(|line| line.starts_with("osc_reconcile_total{result=\"success\"}"));
+    line.expect("passes are counted").to_owned()
+}
+
+/// In a large cluster labels change all the time; a pass over all nodes for each of them would be most of the work.
+#[test]
+fn a_label_that_nobody_reads_costs_no_pass_and_is_known_when_somebody_selects_by_it() {
+    simulate(0, async {
+        let rig = installed().await;
+        let before = passes(&rig);
+        for value in ["a", "b"] {
+            rig.label_node("worker-0", "example.com/zone", value).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
+        }
+        assert_eq!(passes(&rig), before);
+        rig.change(serde_json::json!({
+            "kataConfigPoolSelector": {"matchLabels": {"example.com/zone": "b"}},
+        }))
+        .await;
+        rig.rest().await.unwrap();
+        let reboots = rig.reboots();
+        rig.until_installed(&["worker-0"]).await.unwrap();
+        rig.label_node("worker-0", "example.com/zone", "c").await;
+        rig.until("told that it leaves", |status| {
+            status.is_some_and(|status| status.kata_nodes.installed.is_empty())
+        })
+        .await
+        .unwrap();
+        assert_ne!(passes(&rig), before);
+        assert_eq!(reboots["worker-0"], 1, "to be selected in another way is no reason to reboot");
+    });
+}

@@ -154,8 +154,9 @@ fn describe(snapshot: &Snapshot, intent: &Intent, findings: &[Finding]) -> Vec<S
 pub fn read_kata_config(file: &Path) -> anyhow::Result<KataConfig> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
-    let value: Value =
-        serde_saphyr::from_str(&text).with_context(|| format!("{shown} is no YAML document"))?;
+    // Without the excerpt, which says `error:` and the cause once more.
+    let value: Value = serde_saphyr::from_str(&text)
+        .map_err(|error| anyhow::anyhow!("{shown} is no YAML document: {}", error.without_snippet()))?;
     let (api_version, kind) = (value["apiVersion"].as_str(), value["kind"].as_str());
     let expected = format!("{}/v1", names::KATACONFIG_GROUP);
     ensure!(

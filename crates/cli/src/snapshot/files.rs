@@ -261,7 +261,7 @@ fn parse(path: &Path) -> anyhow::Result<Value> {
     let parsed = if text.trim_start().starts_with('{') {
         serde_json::from_str(&text).map_err(anyhow::Error::from)
     } else {
-        serde_saphyr::from_str(&text).map_err(anyhow::Error::from)
+        serde_saphyr::from_str(&text).map_err(|error| anyhow::anyhow!("{}", error.without_snippet()))
     };
     parsed.with_context(|| format!("{} is neither YAML nor JSON", path.display()))
 }

@@ -41,6 +41,7 @@ pub struct Day {
 /// Changes labels at a steady pace.
 pub async fn churn(client: &kube::Client, operator: &Operator, server: &Server) -> Churn {
     let nodes: Api<Node> = Api::all(client.clone());
+    settled(operator).await;
     let (written, busy) = (writes(server).0, operator.processor_time());
     let mut pace = tokio::time::interval(Duration::from_secs(1) / CHURN_EACH_SECOND);
     let changes = CHURN_SECONDS * CHURN_EACH_SECOND;

@@ -1,5 +1,6 @@
 //! What the watches know, and a snapshot of it for the engine.
 
+mod node;
 pub mod project;
 mod standing;
 mod table;
@@ -13,13 +14,13 @@ use jiff::Timestamp;
 use kube::api::DynamicObject;
 use osc_api::names;
 use osc_api::openshift::MachineConfig;
+use osc_engine::labels::RelevantLabels;
 use osc_engine::observed::Pods;
-use osc_engine::{
-    Capabilities, KataConfigView, Kind, NodeView, ObjectId, Observed, PodView, PoolView, Rendered,
-};
+use osc_engine::{Capabilities, KataConfigView, Kind, ObjectId, Observed, PodView, PoolView, Rendered};
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use node::KnownNode;
 use standing::Standing;
 use table::Table;
 pub use watch::Watches;
@@ -70,7 +71,9 @@ impl WatchKey {
 struct State {
     crds: Table<String, ()>,
     kata_configs: Table<String, Arc<KataConfigView>>,
-    nodes: Table<String, Arc<NodeView>>,
+    nodes: Table<String, KnownNode>,
+    /// Which of their labels the engine sees.
+    relevant: Arc<RelevantLabels>,
     pools: Table<String, Arc<PoolView>>,
     pods: Table<(String, String), PodView>,
     objects: BTreeMap<ObjectId, Table<ObjectId, Arc<Value>>>,
@@ -99,6 +102,17 @@ impl State {
             container_runtime_config: self.has_crd(CONTAINER_RUNTIME_CONFIGS),
             scc: self.has_crd(SCCS),
             openshift: self.has_crd(CLUSTER_VERSIONS),
+        }
+    }
+
+    /// Shows the engine the labels that matter, once others do: KataConfigs or pools select in another way.
+    fn show_relevant_labels(&mut self) {
+        let kata_configs = self.kata_configs.iter().map(|(_, view)| view.as_ref());
+        let pools = self.pools.iter().map(|(_, view)| view.as_ref());
+        let relevant = RelevantLabels::of(kata_configs, pools);
+        if relevant != *self.relevant {
+            self.nodes.for_each(|node| node.show(&relevant));
+            self.relevant = Arc::new(relevant);
         }
     }
 
@@ -204,7 +218,7 @@ impl Cache {
             capabilities: state.capabilities(),
             unreadable,
             kata_configs: state.kata_configs.iter().map(|(_, view)| view.clone()).collect(),
-            nodes: state.nodes.iter().map(|(_, view)| view.clone()).collect(),
+            nodes: state.nodes.iter().map(|(_, node)| node.view()).collect(),
             pools: state.pools.iter().map(|(_, view)| view.clone()).collect(),
             objects: objects.map(|(id, object)| (id.clone(), object.clone())).collect(),
             rendered: state.rendered.clone(),
@@ -223,8 +237,8 @@ impl Cache {
             Kind::Node => {
                 let before = state.nodes.get(&id.name).cloned();
                 parse(object).is_some_and(|node: wire::Node| {
-                    let view = project::node(&node, before.as_deref(), now);
-                    state.nodes.put(id.name.clone(), version, Arc::new(view))
+                    let node = KnownNode::new(&node, before.as_ref(), &state.relevant, now);
+                    state.nodes.put(id.name.clone(), version, node)
                 })
             }
             Kind::MachineConfigPool => parse(object).is_some_and(|pool| {
@@ -238,6 +252,7 @@ impl Cache {
         if let Some(table) = state.objects.get_mut(id) {
             news |= table.put(id.clone(), version, Arc::new(project::whole(id.kind, object)));
         }
+        state.show_relevant_labels();
         drop(state);
         // The watch will tell the same version again, which is no news then: so the pass to come is asked for here.
         if news {

@@ -38,6 +38,12 @@ impl<K: Ord + Clone, V: PartialEq> Table<K, V> {
         self.items.iter().map(|(key, (_, value))| (key, value))
     }
 
+    /// Looks at every object in another way.
+    pub fn for_each(&mut self, change: impl FnMut(&mut V)) {
+        let incoming = self.incoming.iter_mut().flat_map(BTreeMap::values_mut);
+        self.items.values_mut().chain(incoming).map(|(_, value)| value).for_each(change);
+    }
+
     /// Takes in an object unless what is held is newer. True if that changed something.
     pub fn put(&mut self, key: K, version: u64, value: V) -> bool {
         let newest = self.items.get(&key).map(|(held, _)| *held).max(self.gone.get(&key).copied());

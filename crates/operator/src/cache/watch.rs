@@ -15,11 +15,13 @@ use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource, ResourceExt};
 use osc_api::names;
 use osc_api::openshift::MachineConfigPool;
+use osc_engine::labels::RelevantLabels;
 use osc_engine::{Kind, ObjectId};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::node::KnownNode;
 use super::standing::{PROOF, Standing};
 use super::table::Table;
 use super::{Cache, State, WatchKey, project, single_objects, wire};
@@ -141,11 +143,17 @@ impl Cache {
     }
 }
 
+/// How objects are looked at in this moment.
+struct Glance<'a> {
+    clock: &'a dyn Clock,
+    relevant: Arc<RelevantLabels>,
+}
+
 /// How one watch becomes entries of a table.
 struct Route<K, I, V> {
     table: for<'a> fn(&'a mut State, &WatchKey) -> Option<&'a mut Table<I, V>>,
     key: fn(&K, &WatchKey) -> I,
-    value: fn(&K, &WatchKey, Option<&V>, &dyn Clock) -> Option<V>,
+    value: fn(&K, &WatchKey, Option<&V>, &Glance<'_>) -> Option<V>,
 }
 
 impl Context {
@@ -167,8 +175,8 @@ impl Context {
                 let route = Route {
                     table: |state, _| Some(&mut state.nodes),
                     key: |node: &wire::Node, _| node.name_any(),
-                    value: |node, _, before, clock| {
-                        Some(Arc::new(project::node(node, before.map(AsRef::as_ref), clock.now())))
+                    value: |node, _, before, glance| {
+                        Some(KnownNode::new(node, before, &glance.relevant, glance.clock.now()))
                     },
                 };
                 self.follow(&key, || watcher(api.clone(), all.clone()), route).await;
@@ -336,6 +344,7 @@ impl Context {
     {
         let version = |object: &K| project::version(object.meta().resource_version.as_deref());
         let mut state = self.cache.lock();
+        let glance = Glance { clock: self.clock.as_ref(), relevant: state.relevant.clone() };
         let Some(table) = (route.table)(&mut state, key) else { return };
         let changed = match event {
             Event::Init => {
@@ -344,7 +353,7 @@ impl Context {
             }
             Event::InitApply(object) => {
                 let id = (route.key)(&object, key);
-                if let Some(value) = (route.value)(&object, key, table.get(&id), self.clock.as_ref()) {
+                if let Some(value) = (route.value)(&object, key, table.get(&id), &glance) {
                     table.receive(id, version(&object), value);
                 }
                 false
@@ -352,13 +361,16 @@ impl Context {
             Event::InitDone => table.finish(),
             Event::Apply(object) => {
                 let id = (route.key)(&object, key);
-                match (route.value)(&object, key, table.get(&id), self.clock.as_ref()) {
+                match (route.value)(&object, key, table.get(&id), &glance) {
                     Some(value) => table.put(id, version(&object), value),
                     None => table.remove(&id, version(&object)),
                 }
             }
             Event::Delete(object) => table.remove(&(route.key)(&object, key), version(&object)),
         };
+        if matches!(key, WatchKey::KataConfigs | WatchKey::Pools) {
+            state.show_relevant_labels();
+        }
         drop(state);
         if changed {
             self.cache.notify();

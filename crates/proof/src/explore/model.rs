@@ -298,7 +298,7 @@ impl Model {
     fn done(&mut self, before: &World, action: Action, mut world: World) -> Successor {
         mco::conditions(&self.scope, &mut world);
         let wanted = people::wanted(&self.scope, &self.store, before);
-        properties::grant(&self.scope, &self.store, &wanted, &mut world);
+        properties::grant(&self.scope, &mut self.store, &wanted, &mut world);
         let broken = properties::of_world(&self.scope, &mut self.store, &world);
         Successor { action, world, broken }
     }

@@ -172,9 +172,15 @@ pub fn of_reboot(world: &mut World, index: usize) -> Option<Broken> {
 ///
 /// - A node enters a pool that was, or may be, rendered with another level. What a pool is rendered from is known by
 ///   name only, so that the node may be given the old level first.
-/// - On a compact cluster, extension and level are two objects for nodes that are in the pool already.
-pub fn grant(scope: &Scope, store: &Store, before: &Wanted, world: &mut World) {
+/// - On a compact cluster, extension and level are two objects for nodes that are in the pool already. That of the level
+///   is there even for the default once there was another one.
+pub fn grant(scope: &Scope, store: &mut Store, before: &Wanted, world: &mut World) {
     let after = wanted(scope, store, world);
+    if *before == after {
+        return;
+    }
+    let level_object = world.generated != Level::Unset
+        || body(store, world, Kind::ContainerRuntimeConfig, names::CONTAINER_RUNTIME_CONFIG) != 0;
     let default = |wanted: &Option<Level>| wanted.unwrap_or(Level::Info);
     let other_level = match (level(before), level(&after)) {
         (Some(before), Some(after)) => before != after,
@@ -184,7 +190,8 @@ pub fn grant(scope: &Scope, store: &Store, before: &Wanted, world: &mut World) {
     for (index, (before, after)) in before.iter().zip(&after).enumerate() {
         let enters = before.is_none() && after.is_some();
         let twice = if scope.compact {
-            before.is_some() != after.is_some() && default(before) != default(after)
+            before.is_some() != after.is_some()
+                && (default(before) != default(after) || level_object)
         } else {
             enters && other_level
         };

@@ -35,9 +35,11 @@ pub fn worlds() -> Vec<Scope> {
             wishes: vec![ALL, FIRST],
             ..small("old KataConfigs, nodes and pools")
         },
+        Scope { answers_lost: true, wishes: vec![ALL, FIRST], ..small("lost answers") },
         Scope {
             lags: vec![Nodes, Pools, Workload],
             answers_lost: true,
+            edits: 1,
             wishes: vec![ALL_DEBUG],
             ..small("old view and lost answers")
         },

@@ -6,11 +6,13 @@
 mod lasting;
 mod rig;
 pub mod scenario;
+mod writes;
 
 use std::collections::BTreeMap;
 
 pub use lasting::{differences, lasting};
 pub use rig::{OPERATOR, Rig, Stuck};
+pub use writes::{Findings, after_each_write, is_operators_write};
 
 use scenario::Scenario;
 use serde_json::Value;
@@ -38,8 +40,10 @@ where
     T: FnOnce(Rig) -> F,
     F: Future<Output = ()>,
 {
+    // Before the simulation begins: some contents come out of one of their own.
+    let contents = scenario.contents();
     simulate(seed, async {
-        let rig = Rig::start(scenario.contents(), seed).await;
+        let rig = Rig::start(contents, seed).await;
         let result = tokio::select! {
             biased;
             never = async { trouble(rig.clone()).await; std::future::pending().await } => never,

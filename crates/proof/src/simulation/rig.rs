@@ -54,6 +54,7 @@ struct Inner {
     client: Client,
     clock: Arc<OperatorClock>,
     operators: Mutex<BTreeMap<String, JoinHandle<Result<(), Error>>>>,
+    metrics: Metrics,
     satisfied: CancellationToken,
 }
 
@@ -91,6 +92,7 @@ impl Rig {
                 client,
                 clock,
                 operators: Mutex::default(),
+                metrics: Metrics::default(),
                 satisfied: CancellationToken::new(),
             }),
         };
@@ -101,6 +103,11 @@ impl Rig {
     /// The cluster.
     pub fn cluster(&self) -> &Cluster {
         &self.inner.cluster
+    }
+
+    /// What the operators count, all of them together.
+    pub fn metrics(&self) -> String {
+        self.inner.metrics.text().unwrap()
     }
 
     /// Starts an operator of that identity.
@@ -117,7 +124,7 @@ impl Rig {
             client,
             options,
             self.inner.clock.clone(),
-            Metrics::default(),
+            self.inner.metrics.clone(),
             CancellationToken::new(),
         );
         self.inner.operators.lock().unwrap().insert(identity.to_owned(), tokio::spawn(operator));
@@ -174,6 +181,11 @@ impl Rig {
         let api: Api<K> = Api::all(self.inner.client.clone());
         let patch = Patch::Merge(patch);
         persist(|| async { api.patch(name, &PatchParams::default(), &patch).await.map(drop) }).await;
+    }
+
+    /// Labels a node.
+    pub async fn label_node(&self, node: &str, key: &str, value: &str) {
+        self.merge::<Node>(node, json!({"metadata": {"labels": {key: value}}})).await;
     }
 
     /// Annotates a node; nothing as value removes the annotation.

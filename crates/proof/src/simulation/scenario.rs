@@ -10,6 +10,7 @@ use osc_devcluster::sim::topology::{Kind, Topology};
 use serde_json::{Value, json};
 
 use super::rig::{Rig, Stuck};
+use crate::takeover;
 
 type Acts<'a> = Pin<Box<dyn Future<Output = Result<(), Stuck>> + 'a>>;
 
@@ -48,6 +49,17 @@ fn named(nodes: &[&str]) -> Value {
 fn selecting(nodes: &[&str]) -> Value {
     json!({"kataConfigPoolSelector": named(nodes)})
 }
+
+/// Some nodes are selected, and then others.
+async fn selects_again(rig: &Rig, first: &[&str], then: &[&str]) -> Result<(), Stuck> {
+    rig.create(selecting(first)).await;
+    rig.until_installed(first).await?;
+    rig.change(selecting(then)).await;
+    rig.until_installed(then).await
+}
+
+/// The nodes that the Go operator was asked to install Kata on, three workers.
+const TAKEN: &[&str] = &["worker-0", "worker-1", "worker-2"];
 
 /// Every scenario.
 pub const SCENARIOS: &[Scenario] = &[
@@ -103,40 +115,19 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "selection-grows",
         splits: 0,
         contents: || regular(2),
-        acts: |rig| {
-            Box::pin(async {
-                rig.create(selecting(&["worker-0"])).await;
-                rig.until_installed(&["worker-0"]).await?;
-                rig.change(json!({"kataConfigPoolSelector": null})).await;
-                rig.until_installed(&["worker-0", "worker-1"]).await
-            })
-        },
+        acts: |rig| Box::pin(selects_again(rig, &["worker-0"], &["worker-0", "worker-1"])),
     },
     Scenario {
         name: "selection-shrinks",
         splits: 0,
         contents: || regular(2),
-        acts: |rig| {
-            Box::pin(async {
-                rig.create(json!({})).await;
-                rig.until_installed(&["worker-0", "worker-1"]).await?;
-                rig.change(selecting(&["worker-1"])).await;
-                rig.until_installed(&["worker-1"]).await
-            })
-        },
+        acts: |rig| Box::pin(selects_again(rig, &["worker-0", "worker-1"], &["worker-1"])),
     },
     Scenario {
         name: "selection-swaps",
         splits: 0,
         contents: || regular(2),
-        acts: |rig| {
-            Box::pin(async {
-                rig.create(selecting(&["worker-0"])).await;
-                rig.until_installed(&["worker-0"]).await?;
-                rig.change(selecting(&["worker-1"])).await;
-                rig.until_installed(&["worker-1"]).await
-            })
-        },
+        acts: |rig| Box::pin(selects_again(rig, &["worker-0"], &["worker-1"])),
     },
     Scenario {
         name: "log-level",
@@ -213,6 +204,45 @@ pub const SCENARIOS: &[Scenario] = &[
                 Ok(())
             })
         },
+    },
+    Scenario {
+        name: "takeover",
+        splits: 0,
+        contents: || takeover::left_behind("regular-1.12"),
+        acts: |rig| {
+            Box::pin(async {
+                rig.until_installed(TAKEN).await?;
+                rig.change(json!({"logLevel": "debug"})).await;
+                rig.until_reboots("worker", 2).await?;
+                rig.until_installed(TAKEN).await?;
+                rig.delete().await;
+                rig.until_gone().await
+            })
+        },
+    },
+    Scenario {
+        name: "takeover-compact",
+        splits: 0,
+        contents: || takeover::left_behind("compact-1.11"),
+        acts: |rig| {
+            Box::pin(async {
+                rig.until_installed(&["master-0", "master-1", "master-2"]).await?;
+                rig.delete().await;
+                rig.until_gone().await
+            })
+        },
+    },
+    Scenario {
+        name: "takeover-installing",
+        splits: 0,
+        contents: || takeover::left_behind("installing-1.12"),
+        acts: |rig| Box::pin(rig.until_installed(TAKEN)),
+    },
+    Scenario {
+        name: "takeover-uninstalling",
+        splits: 0,
+        contents: || takeover::left_behind("uninstalling-1.12"),
+        acts: |rig| Box::pin(rig.until_gone()),
     },
 ];
 

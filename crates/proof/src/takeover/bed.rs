@@ -110,6 +110,16 @@ impl Bed {
         }
     }
 
+    /// Everything in the embedded cluster.
+    pub fn objects(&self) -> Vec<Value> {
+        match &self.place {
+            Place::Embedded(cluster) => {
+                cluster.server().objects().iter().map(|object| (**object).clone()).collect()
+            }
+            Place::Real(_) => unreachable!("only embedded clusters tell all they have at once"),
+        }
+    }
+
     /// Starts our operator, on a real control plane with no more than its rights.
     pub async fn start_operator(&self) {
         let namespace = osc_api::names::OPERATOR_NAMESPACE;
