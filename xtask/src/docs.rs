@@ -24,7 +24,19 @@ fn camel_case_literals(source: &str) -> BTreeSet<String> {
 fn every_reason_is_explained() {
     let guide = text("docs/user-guide/troubleshooting.md");
     let mut reasons = BTreeSet::new();
-    for file in ["status", "trouble", "install", "uninstall", "decide"] {
+    for file in [
+        "status",
+        "trouble",
+        "install",
+        "uninstall",
+        "decide",
+        "mode",
+        "offer",
+        "workload",
+        "agent/config",
+        "agent/install",
+        "agent/trouble",
+    ] {
         reasons.extend(camel_case_literals(&text(&format!("crates/engine/src/{file}.rs"))));
     }
     assert!(reasons.contains("NodeDegraded") && reasons.contains("Installing"), "{reasons:?}");

@@ -13,7 +13,7 @@ use crate::spec::ValidSpec;
 use crate::trouble::Trouble;
 
 /// Node label with the processor architecture.
-const ARCHITECTURE: &str = "kubernetes.io/arch";
+pub(crate) const ARCHITECTURE: &str = "kubernetes.io/arch";
 
 /// What the offer follows from.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use osc_api::names;
 use serde_json::{Value, json};
 
-use super::{MONITOR_IMAGE, OPERATOR_IMAGE, image, typed};
+use super::{AGENT_IMAGE, MONITOR_IMAGE, OPERATOR_IMAGE, image, typed};
 
 /// Name of the Deployment; the Go operator's, so that one replaces the other.
 pub const DEPLOYMENT: &str = "controller-manager";
@@ -26,9 +26,10 @@ pub fn namespace() -> anyhow::Result<Value> {
     }}}))
 }
 
-/// Neither mounts a token by itself: the operator's pod asks for its own, kata-monitor needs none.
+/// None mounts a token by itself: the pods of the operator and of the node agents ask for their own, kata-monitor needs
+/// none.
 pub fn service_accounts() -> anyhow::Result<Vec<Value>> {
-    [names::OPERATOR_NAME, names::MONITOR_SERVICE_ACCOUNT]
+    [names::OPERATOR_NAME, names::MONITOR_SERVICE_ACCOUNT, names::AGENT_SERVICE_ACCOUNT]
         .into_iter()
         .map(|name| {
             typed::<ServiceAccount>(json!({
@@ -100,6 +101,7 @@ fn container() -> Value {
             field("POD_NAMESPACE", "metadata.namespace"),
             field("POD_NAME", "metadata.name"),
             {"name": "RELATED_IMAGE_KATA_MONITOR", "value": image(MONITOR_IMAGE)},
+            {"name": "RELATED_IMAGE_NODE_AGENT", "value": image(AGENT_IMAGE)},
         ],
         "ports": [{"name": METRICS_PORT_NAME, "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "livenessProbe": {

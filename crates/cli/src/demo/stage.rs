@@ -210,6 +210,7 @@ fn start_operator(
     let options = osc_operator::Options {
         metrics_bind_address: BindAddress(None),
         monitor_image: Some("quay.io/openshift-sandboxed-containers/osc-monitor:demo".to_owned()),
+        agent_image: Some("quay.io/openshift-sandboxed-containers/osc-node:demo".to_owned()),
         ..osc_operator::Options::default()
     };
     // The operator's time is the cluster's.

@@ -177,10 +177,14 @@ pub fn says_too_much(wanted: &Value, found: &Value) -> bool {
     names_in(found).iter().any(|name| VARIABLES.contains(&name.as_str()) && !wanted.contains(name))
 }
 
-/// Whether a DaemonSet has containers of another operator, which an apply does not take away.
-pub fn is_of_another_operator(found: &Value) -> bool {
-    let containers = found["spec"]["template"]["spec"]["containers"].as_array();
-    containers.is_some_and(|all| all.iter().any(|one| one["name"] == "set-log-level"))
+/// Whether a DaemonSet is that of the Go operator: an apply would leave its arguments and its second container there.
+pub fn is_of_another_operator(wanted: &Value, found: &Value) -> bool {
+    let first = "/spec/template/spec/containers/0/command";
+    let container = found["spec"]["template"]["spec"]["containers"].as_array();
+    let ours = |one: &Value| {
+        one["name"] == names::AGENT_SERVICE_ACCOUNT && wanted.pointer(first) == Some(&one["command"])
+    };
+    container.is_some_and(|all| !all.is_empty() && !all.iter().any(ours))
 }
 
 /// The copy of the pull secret, if it is not one yet.

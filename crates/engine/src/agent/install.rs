@@ -126,7 +126,7 @@ pub(super) fn ensure_agent(
     match observed.objects.get(&id) {
         Some(found) if is_deleted(found) => None,
         // Its agents do nothing any more; nodes keep what they have while it is made anew.
-        Some(found) if desired::is_of_another_operator(found) => Some(Step::Delete { id }),
+        Some(found) if desired::is_of_another_operator(&object, found) => Some(Step::Delete { id }),
         Some(found) if holds(&object, found) && !desired::says_too_much(&object, found) => None,
         _ => Some(Step::Apply { id, object }),
     }

@@ -62,15 +62,16 @@ pub fn node(node: &wire::Node, before: Option<&NodeView>, now: Timestamp) -> Nod
     };
     if let Some(before) = before {
         let labels = std::mem::take(&mut view.labels);
-        (view.changed_at, view.labels_changed_at) = (before.changed_at, before.labels_changed_at);
+        (view.changed_at, view.labels_changed_at) = (before.changed_at, now);
         // Labels apart: they change for reasons that have nothing to do with a rollout.
-        let same = NodeView { labels: before.labels.clone(), ..view.clone() } == *before;
+        let same = NodeView {
+            labels: before.labels.clone(),
+            labels_changed_at: before.labels_changed_at,
+            ..view.clone()
+        } == *before;
         let state = |labels: &BTreeMap<String, String>| labels.get(names::DAEMON_SET_MODE_LABEL).cloned();
         if !same || state(&labels) != state(&before.labels) {
             view.changed_at = now;
-        }
-        if labels != before.labels {
-            view.labels_changed_at = now;
         }
         view.labels = labels;
     }
@@ -243,7 +244,7 @@ mod tests {
         let (then, now) = (Timestamp::from_second(10).unwrap(), Timestamp::from_second(20).unwrap());
         let first = node(&wire_node("Done", "2026-01-01T00:00:00Z", &json!({})), None, then);
         let beat = node(&wire_node("Done", "2026-01-01T00:01:00Z", &json!({})), Some(&first), now);
-        assert_eq!(beat, first);
+        assert_eq!(beat.changed_at, then);
         let labelled =
             node(&wire_node("Done", "2026-01-01T00:01:00Z", &json!({"a": "b"})), Some(&first), now);
         assert_eq!((labelled.changed_at, labelled.labels.len()), (then, 1));
@@ -258,9 +259,8 @@ mod tests {
             wire_node("Done", "2026-01-01T00:00:00Z", &json!({names::DAEMON_SET_MODE_LABEL: state}))
         };
         let first = node(&at("installing"), None, then);
-        assert_eq!(node(&at("installing"), Some(&first), now), first);
-        let next = node(&at("installed"), Some(&first), now);
-        assert_eq!((next.changed_at, next.labels_changed_at), (now, now));
+        assert_eq!(node(&at("installing"), Some(&first), now).changed_at, then);
+        assert_eq!(node(&at("installed"), Some(&first), now).changed_at, now);
     }
 
     #[test]
