@@ -33,6 +33,8 @@ pub struct Stage {
     pub screen: Screen,
     /// What happens on the cluster.
     pub follow: Follow,
+    /// The command that a person types.
+    pub tool: &'static str,
     /// Where the kubeconfig is.
     pub kubeconfig: PathBuf,
     temporary: Option<PathBuf>,
@@ -72,6 +74,7 @@ impl Stage {
             client,
             screen,
             follow,
+            tool: arguments.scenario.tool(),
             kubeconfig,
             temporary,
             cluster,

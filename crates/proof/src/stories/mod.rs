@@ -4,6 +4,8 @@
 //! A story that can be told on one server only says why. On real control planes the operator has exactly the rights of
 //! `deploy/`, and a story fails if one request of it is refused.
 
+mod agents;
+mod classes;
 mod events;
 mod faults;
 mod golden;
@@ -106,6 +108,8 @@ pub fn all() -> Vec<Story> {
         golden::stories(),
         refusals::stories(),
         surroundings::stories(),
+        agents::stories(),
+        classes::stories(),
         events::stories(),
         observability::stories(),
         leader::stories(),
