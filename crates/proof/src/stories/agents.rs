@@ -174,7 +174,9 @@ async fn a_node_that_has_to_be_rebooted_is_told(bed: &mut Bed) {
     .await;
     bed.patch::<Node>("worker-0", annotate(annotations::RESTART)).await;
     bed.installed(NAME).await;
-    bed.assert_reboots(&[("worker-0", 1)]).await;
+    // The agent is there before the reboot has been counted.
+    let counted = || async { bed.reboots().await == [("worker-0".to_owned(), 1)] };
+    assert!(eventually(counted).await);
 }
 
 async fn a_node_that_is_no_longer_selected_waits_for_its_pods(bed: &mut Bed) {
