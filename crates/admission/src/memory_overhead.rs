@@ -7,7 +7,8 @@ use std::num::NonZeroU32;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation};
 use kube::core::admission::Operation;
-use osc_engine::security::webhooks::{FEATURE_GATES, MEMORY_OVERHEAD_KEY, is_system_namespace};
+use osc_api::names::FEATURE_GATES;
+use osc_engine::security::webhooks::{MEMORY_OVERHEAD_KEY, is_system_namespace};
 use serde_json::json;
 
 use crate::review::{Request, Verdict};

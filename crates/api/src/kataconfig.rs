@@ -97,6 +97,29 @@ pub struct KataConfigStatus {
     /// taken notice yet.
     #[serde(default)]
     pub waiting_for_mco_to_start: bool,
+    /// How Kata comes to the nodes: `MachineConfig` or `DaemonSet`. Chosen by the first installation; it stays until
+    /// the KataConfig is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment_mode: Option<DeploymentMode>,
+}
+
+/// How Kata comes to the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeploymentMode {
+    /// By machine configs, which the Machine Config Operator rolls out.
+    MachineConfig,
+    /// By an agent on every node.
+    DaemonSet,
+}
+
+impl DeploymentMode {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MachineConfig => "MachineConfig",
+            Self::DaemonSet => "DaemonSet",
+        }
+    }
 }
 
 /// The nodes, by how far they are. Lists hold node names, sorted, and are absent when empty.

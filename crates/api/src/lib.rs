@@ -8,7 +8,7 @@ pub mod names;
 pub mod openshift;
 mod schema;
 
-pub use kataconfig::{KataConfig, KataConfigSpec, KataConfigStatus, KataNodesStatus};
+pub use kataconfig::{DeploymentMode, KataConfig, KataConfigSpec, KataConfigStatus, KataNodesStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 

@@ -73,18 +73,66 @@ pub const CONTAINER_RUNTIME_CONFIG: &str = "kata-crio-config";
 /// The one ClusterVersion.
 pub const CLUSTER_VERSION: &str = "version";
 
+/// ConfigMap with the feature gates, in the operator's namespace.
+pub const FEATURE_GATES: &str = "osc-feature-gates";
+/// ConfigMap that says which operating system image the gate `layeredImageDeployment` installs.
+pub const LAYERED_IMAGE_CONFIG_MAP: &str = "layered-image-deploy-cm";
+/// ConfigMap with the kernel of IBM Secure Execution.
+pub const ADDON_CONFIG_MAP: &str = "kata-addon-artifacts";
+
 /// Node label by which the node agent of DaemonSet mode tells how far it is.
 pub const DAEMON_SET_MODE_LABEL: &str = "kataconfiguration.openshift.io/kata-ds-rpm-install";
+/// Node annotation of the node agent: why it failed, in a sentence.
+pub const AGENT_FAILURE: &str = "kataconfiguration.openshift.io/kata-ds-rpm-install-failure";
+/// Node annotation of the node agent: what it has installed.
+pub const AGENT_VERSION: &str = "kataconfiguration.openshift.io/kata-ds-version";
+/// DaemonSet of the node agent that installs.
+pub const INSTALL_DAEMON_SET: &str = "osc-rpm-install";
+/// DaemonSet of the node agent that removes.
+pub const UNINSTALL_DAEMON_SET: &str = "osc-rpm-uninstall";
 /// DaemonSets that run that agent.
-pub const DAEMON_SET_MODE_DAEMON_SETS: [&str; 2] = ["osc-rpm-install", "osc-rpm-uninstall"];
+pub const DAEMON_SET_MODE_DAEMON_SETS: [&str; 2] = [INSTALL_DAEMON_SET, UNINSTALL_DAEMON_SET];
+/// ServiceAccount of the node agent, and its container.
+pub const AGENT_SERVICE_ACCOUNT: &str = "kata-install";
+/// ConfigMap with the settings of DaemonSet mode, in the operator's namespace.
+pub const DAEMON_SET_CONFIG_MAP: &str = "osc-daemonset-config";
+/// Namespace of OpenShift's global pull secret.
+pub const PULL_SECRET_NAMESPACE: &str = "openshift-config";
+/// OpenShift's global pull secret.
+pub const PULL_SECRET: &str = "pull-secret";
+/// Its key.
+pub const PULL_SECRET_KEY: &str = ".dockerconfigjson";
+/// The copy of the pull secret that the node agent reads.
+pub const AUTH_SECRET: &str = "auth-json-secret";
+/// Its key.
+pub const AUTH_SECRET_KEY: &str = "auth.json";
+/// Namespace of the Machine Config Operator.
+pub const MCO_NAMESPACE: &str = "openshift-machine-config-operator";
+/// ConfigMap in which the Machine Config Operator keeps the images of the release's operating system.
+pub const OS_IMAGES_CONFIG_MAP: &str = "machine-config-osimageurl";
+/// Its key for the image with the operating system's extensions.
+pub const OS_EXTENSIONS_KEY: &str = "baseOSExtensionsContainerImage";
+/// The one Infrastructure.
+pub const INFRASTRUCTURE: &str = "cluster";
 
 /// Runtime class of Kata on the node.
 pub const KATA_RUNTIME_CLASS: &str = "kata";
+/// Runtime class of Kata with a GPU.
+pub const GPU_RUNTIME_CLASS: &str = "kata-nvidia-gpu";
 /// Runtime class of peer pods.
 pub const REMOTE_RUNTIME_CLASS: &str = "kata-remote";
+/// Runtime class of confidential containers.
+pub const CONFIDENTIAL_RUNTIME_CLASS: &str = "kata-cc";
+/// Runtime class of confidential containers with a GPU.
+pub const CONFIDENTIAL_GPU_RUNTIME_CLASS: &str = "kata-cc-nvidia-gpu";
 /// All runtime classes that there are for a KataConfig.
-pub const RUNTIME_CLASSES: [&str; 5] =
-    [KATA_RUNTIME_CLASS, "kata-nvidia-gpu", REMOTE_RUNTIME_CLASS, "kata-cc", "kata-cc-nvidia-gpu"];
+pub const RUNTIME_CLASSES: [&str; 5] = [
+    KATA_RUNTIME_CLASS,
+    GPU_RUNTIME_CLASS,
+    REMOTE_RUNTIME_CLASS,
+    CONFIDENTIAL_RUNTIME_CLASS,
+    CONFIDENTIAL_GPU_RUNTIME_CLASS,
+];
 /// Label with the name of the KataConfig on objects that we create.
 pub const APP_LABEL: &str = "app";
 

@@ -78,7 +78,7 @@ fn the_demo_tells_its_whole_story_as_json() {
 
 #[test]
 fn every_scenario_ends_with_nothing_left_behind() {
-    for scenario in ["okd", "compact", "single-node", "degraded", "paused"] {
+    for scenario in ["okd", "compact", "single-node", "degraded", "paused", "daemonset", "confidential"] {
         let story = story(&["--scenario", scenario, "--workers", "2"]);
         assert_eq!(story.last().unwrap()["leftBehind"], Value::Array(Vec::new()), "{scenario}");
     }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use osc_api::DeploymentMode;
 
-use crate::delivery::DaemonSetMode;
+use crate::gates::FeatureGates;
 use crate::observed::{KataConfigView, Observed, Settings};
 use crate::plan::{Plan, Step};
 use crate::status::Report;
-use crate::{install, runtime_class, spec, uninstall};
+use crate::{agent, install, mode, runtime_class, spec, uninstall};
 
 /// Decides what to do about the cluster.
 pub fn decide(observed: &Observed, settings: &Settings) -> Plan {
@@ -65,14 +66,6 @@ fn decide_one(observed: &Observed, settings: &Settings, kata_config: &KataConfig
     if !observed.unreadable.is_empty() {
         return refuse(observed, kata_config, "ClusterUnreadable", unreadable(observed));
     }
-    if let Some(found) = DaemonSetMode::find(observed, settings) {
-        let message = if kata_config.deleting {
-            found.refusal_to_remove(settings)
-        } else {
-            found.refusal(&kata_config.name)
-        };
-        return refuse(observed, kata_config, "DaemonSetMode", message);
-    }
     if kata_config.deleting {
         return uninstall::plan(observed, settings, kata_config);
     }
@@ -82,13 +75,20 @@ fn decide_one(observed: &Observed, settings: &Settings, kata_config: &KataConfig
             return refuse(observed, kata_config, "InvalidConfiguration", complaints.join("; "));
         }
     };
-    if !observed.capabilities.machine_config {
-        let message = "deployment mode is set to MachineConfig, but it's not available: the cluster does not serve \
-                       machineconfiguration.openshift.io/v1 MachineConfig and MachineConfigPool; Kata can be installed \
-                       where the Machine Config Operator runs";
-        return refuse(observed, kata_config, "MachineConfigOperatorAbsent", message.to_owned());
+    let gates = FeatureGates::of(observed, settings);
+    let mode = mode::installed(observed, settings, kata_config)
+        .unwrap_or_else(|| mode::requested(&gates, observed.capabilities));
+    match mode {
+        DeploymentMode::DaemonSet => agent::plan(observed, settings, kata_config, &spec, &gates),
+        DeploymentMode::MachineConfig if observed.capabilities.machine_config => {
+            install::plan(observed, settings, kata_config, &spec, &gates)
+        }
+        DeploymentMode::MachineConfig => {
+            let told: Vec<String> =
+                std::iter::once(mode::unavailable(settings)).chain(gates.complaints).collect();
+            refuse(observed, kata_config, "MachineConfigOperatorAbsent", told.join("; "))
+        }
     }
-    install::plan(observed, settings, kata_config, &spec)
 }
 
 /// Nothing is done, and the person is told why.

@@ -1,18 +1,18 @@
-//! How Kata came to the nodes. We install an extension by a machine config; what another operator chose is recognised, so
-//! that nodes which have Kata are not given it a second time.
+//! How Kata came to the nodes. A machine config brings an extension or an image of the operating system, or a node agent was
+//! at work; what another operator chose is recognised, so that nodes which have Kata are not given it a second time.
 
 use osc_api::names;
 
+use crate::gates::FeatureGates;
 use crate::object::{Kind, ObjectId};
 use crate::observed::{Observed, Settings};
-use crate::trouble::list;
 
 /// Which machine config brings Kata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// Ours: an extension of the operating system.
     Extension,
-    /// One with an operating system image that has Kata in it. It is honoured and never written.
+    /// One with an operating system image that has Kata in it. Once it is there, it is honoured and never written.
     LayeredImage,
 }
 
@@ -25,6 +25,11 @@ impl Delivery {
         } else {
             Self::Extension
         }
+    }
+
+    /// What is there, or what the gates ask for where nothing is.
+    pub fn chosen(observed: &Observed, gates: &FeatureGates) -> Self {
+        if !exists(observed) && gates.layered_image { Self::LayeredImage } else { Self::of(observed) }
     }
 
     /// Name of the machine config.
@@ -45,6 +50,43 @@ pub fn layered_image(observed: &Observed) -> Option<&str> {
     ours.then(|| config["spec"]["osImageURL"].as_str().unwrap_or_default())
 }
 
+/// The operating system image that is to be installed, and its kernel arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageToInstall {
+    /// Where the image is.
+    pub url: String,
+    /// What the kernel is started with in addition.
+    pub kernel_arguments: Vec<String>,
+}
+
+impl ImageToInstall {
+    /// What the ConfigMap says, or why it cannot be had.
+    pub fn read(observed: &Observed, settings: &Settings) -> Result<Self, String> {
+        let map = format!("{}/{}", settings.namespace, names::LAYERED_IMAGE_CONFIG_MAP);
+        let data = observed.data(&settings.namespace, names::LAYERED_IMAGE_CONFIG_MAP);
+        let text = |key: &str| {
+            data.and_then(|data| data.get(key)).and_then(|value| value.as_str()).unwrap_or_default().trim()
+        };
+        if observed.cluster_object(Kind::MachineConfig, names::IMAGE_MACHINE_CONFIG).is_some() {
+            return Err(format!(
+                "layeredImageDeployment is true, but somebody else made a MachineConfig {}: delete it, or set the gate to \
+                 false",
+                names::IMAGE_MACHINE_CONFIG
+            ));
+        }
+        match text("osImageURL") {
+            "" => Err(format!(
+                "layeredImageDeployment is true, but osImageURL not found in ConfigMap {map}: create it with the image of \
+                 the operating system that has Kata in it, or set the gate to false"
+            )),
+            url => Ok(Self {
+                url: url.to_owned(),
+                kernel_arguments: text("kernelArguments").split_whitespace().map(str::to_owned).collect(),
+            }),
+        }
+    }
+}
+
 /// Whether there is a machine config that brings Kata.
 pub fn exists(observed: &Observed) -> bool {
     observed.cluster_object(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG).is_some()
@@ -61,16 +103,16 @@ pub fn is_source<'a>(observed: &Observed, sources: impl IntoIterator<Item = &'a 
     })
 }
 
-/// What a node agent, run by DaemonSets, left: Kata is on nodes without a machine config.
+/// What node agents, run by DaemonSets, left: Kata is on nodes without a machine config.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DaemonSetMode<'a> {
+pub struct AgentTraces<'a> {
     /// Nodes that carry the agent's label.
     pub nodes: Vec<&'a str>,
     /// DaemonSets of the agent.
     pub daemon_sets: Vec<&'static str>,
 }
 
-impl<'a> DaemonSetMode<'a> {
+impl<'a> AgentTraces<'a> {
     /// Recognises it. Where a machine config brings Kata, what is left of an agent does not matter.
     pub fn find(observed: &'a Observed, settings: &Settings) -> Option<Self> {
         if exists(observed) {
@@ -86,47 +128,5 @@ impl<'a> DaemonSetMode<'a> {
             daemon_sets: names::DAEMON_SET_MODE_DAEMON_SETS.into_iter().filter(exists).collect(),
         };
         (!found.nodes.is_empty() || !found.daemon_sets.is_empty()).then_some(found)
-    }
-
-    /// What was found, and what to do while the KataConfig is there to stay.
-    pub fn refusal(&self, kata_config: &str) -> String {
-        format!(
-            "Kata was installed in DaemonSet mode ({}), with which this release cannot go on: nothing is changed. Let the \
-             operator that installed it go on, or let it remove Kata (oc delete kataconfig {kata_config}) before this one \
-             takes over",
-            self.found()
-        )
-    }
-
-    /// What was found, and what to do when the KataConfig is to go.
-    pub fn refusal_to_remove(&self, settings: &Settings) -> String {
-        let label = names::DAEMON_SET_MODE_LABEL;
-        let mut commands = Vec::new();
-        if !self.daemon_sets.is_empty() {
-            let daemon_sets = self.daemon_sets.join(" ");
-            commands.push(format!("oc delete daemonset -n {} {daemon_sets}", settings.namespace));
-        }
-        if !self.nodes.is_empty() {
-            commands.push(format!("oc label node -l {label} {label}-"));
-        }
-        format!(
-            "Kata was installed in DaemonSet mode ({}), and this release cannot remove it from the nodes: nothing is \
-             changed. Let the operator that installed it remove it; or, to leave on the nodes what is there and let this \
-             object go: {}",
-            self.found(),
-            commands.join("; ")
-        )
-    }
-
-    fn found(&self) -> String {
-        let mut found = Vec::new();
-        if !self.nodes.is_empty() {
-            let nodes = list(self.nodes.iter().copied());
-            found.push(format!("label {} on {nodes}", names::DAEMON_SET_MODE_LABEL));
-        }
-        if !self.daemon_sets.is_empty() {
-            found.push(format!("DaemonSet {}", self.daemon_sets.join(", ")));
-        }
-        found.join("; ")
     }
 }

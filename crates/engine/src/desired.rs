@@ -3,6 +3,8 @@
 use osc_api::names;
 use serde_json::{Value, json};
 
+use crate::catalog::ClassSpec;
+use crate::delivery::ImageToInstall;
 use crate::layout::Layout;
 use crate::object::{Kind, ObjectId, holds};
 use crate::observed::{KataConfigView, Observed, Settings};
@@ -14,7 +16,7 @@ fn cluster(kind: Kind, name: &str, labels: &Value, body: Value) -> Desired {
     (ObjectId::cluster(kind, name), with_identity(kind, json!({"name": name, "labels": labels}), body))
 }
 
-fn with_identity(kind: Kind, metadata: Value, mut body: Value) -> Value {
+pub(crate) fn with_identity(kind: Kind, metadata: Value, mut body: Value) -> Value {
     body["apiVersion"] = json!(kind.api_version());
     body["kind"] = json!(kind.name());
     body["metadata"] = metadata;
@@ -22,7 +24,7 @@ fn with_identity(kind: Kind, metadata: Value, mut body: Value) -> Value {
 }
 
 /// Makes `kata_config` the controller of an object, so that it goes with it.
-fn owned_by(kata_config: &KataConfigView, mut object: Value) -> Value {
+pub(crate) fn owned_by(kata_config: &KataConfigView, mut object: Value) -> Value {
     object["metadata"]["ownerReferences"] = json!([{
         "apiVersion": Kind::KataConfig.api_version(),
         "kind": Kind::KataConfig.name(),
@@ -123,25 +125,42 @@ pub fn container_runtime_config(kata_config: &KataConfigView, layout: Layout, lo
     )
 }
 
+/// The machine config that installs an image of the operating system with Kata in it.
+pub fn image_machine_config(kata_config: &KataConfigView, layout: Layout, image: &ImageToInstall) -> Desired {
+    cluster(
+        Kind::MachineConfig,
+        names::IMAGE_MACHINE_CONFIG,
+        &json!({names::MACHINE_CONFIG_ROLE: layout.pool(), names::APP_LABEL: kata_config.name}),
+        json!({"spec": {
+            "config": {"ignition": {"version": "3.2.0"}},
+            "osImageURL": image.url,
+            "kernelArguments": image.kernel_arguments,
+        }}),
+    )
+}
+
 /// The nodes that a pod of the class can land on.
-pub fn runtime_class_selector(layout: Layout, check_node_eligibility: bool) -> Value {
+pub fn runtime_class_selector(layout: Layout, class: &ClassSpec, check_node_eligibility: bool) -> Value {
     let mut selector = json!({layout.node_label(): ""});
-    if check_node_eligibility {
-        selector[names::NODE_ELIGIBLE_LABEL] = json!("true");
+    for (key, value) in class.labels.iter().filter(|_| check_node_eligibility) {
+        selector[*key] = json!(value);
     }
     selector
 }
 
-/// The runtime class `kata`, as it is created. Its overhead is for people to change afterwards.
-pub fn runtime_class(kata_config: &KataConfigView, node_selector: &Value) -> Desired {
-    let name = names::KATA_RUNTIME_CLASS;
+/// A runtime class, as it is created. Its overhead is for people to change afterwards.
+pub fn runtime_class(kata_config: &KataConfigView, class: &ClassSpec, node_selector: &Value) -> Desired {
+    let mut overhead = json!({"cpu": class.cpu, "memory": class.memory});
+    if let Some(resource) = class.resource {
+        overhead[resource] = json!("1");
+    }
     let (id, object) = cluster(
         Kind::RuntimeClass,
-        name,
+        class.name,
         &json!({names::APP_LABEL: kata_config.name}),
         json!({
-            "handler": name,
-            "overhead": {"podFixed": {"cpu": "250m", "memory": "350Mi"}},
+            "handler": class.handler,
+            "overhead": {"podFixed": overhead},
             "scheduling": {"nodeSelector": node_selector},
         }),
     );
@@ -177,12 +196,40 @@ pub fn scc(kata_config: &KataConfigView, settings: &Settings) -> Desired {
     (id, owned_by(kata_config, object))
 }
 
+/// Where kata-monitor asks the container runtime, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonitorHost {
+    /// Socket of the container runtime.
+    pub socket: String,
+    /// Whether the nodes have the SELinux type that comes with the product's packages, and let its user to the socket.
+    pub confined: bool,
+}
+
+impl MonitorHost {
+    /// OpenShift's nodes.
+    pub fn openshift() -> Self {
+        Self { socket: "/run/crio/crio.sock".to_owned(), confined: true }
+    }
+
+    /// The directory of the socket, with a slash at its end.
+    fn directory(&self) -> &str {
+        self.socket.rfind('/').map_or("/", |at| &self.socket[..=at])
+    }
+}
+
 /// kata-monitor on every Kata node.
-pub fn monitor(kata_config: &KataConfigView, settings: &Settings, layout: Layout, image: &str) -> Desired {
+pub fn monitor(
+    kata_config: &KataConfigView,
+    settings: &Settings,
+    layout: Layout,
+    host: &MonitorHost,
+    image: &str,
+) -> Desired {
     let labels = json!({"name": names::MONITOR});
     let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
-    let host = |name: &str, path: &str| json!({"name": name, "hostPath": {"path": path, "type": ""}});
-    let container = json!({
+    let volume = |name: &str, path: &str| json!({"name": name, "hostPath": {"path": path, "type": ""}});
+    let user = if host.confined { 1001 } else { 0 };
+    let mut container = json!({
         "name": "kata-monitor",
         "image": image,
         "imagePullPolicy": "Always",
@@ -190,17 +237,19 @@ pub fn monitor(kata_config: &KataConfigView, settings: &Settings, layout: Layout
             "/usr/bin/kata-monitor",
             "--listen-address=:8090",
             "--log-level=debug",
-            "--runtime-endpoint=/run/crio/crio.sock",
+            format!("--runtime-endpoint={}", host.socket),
         ],
         "securityContext": {
             "privileged": false,
             "allowPrivilegeEscalation": false,
-            "runAsUser": 1001,
-            "runAsGroup": 1001,
-            "seLinuxOptions": {"type": "osc_monitor.process"},
+            "runAsUser": user,
+            "runAsGroup": user,
         },
-        "volumeMounts": [mount("crio-sock", "/run/crio/"), mount("sbs", "/run/vc/sbs/")],
+        "volumeMounts": [mount("crio-sock", host.directory()), mount("sbs", "/run/vc/sbs/")],
     });
+    if host.confined {
+        container["securityContext"]["seLinuxOptions"] = json!({"type": "osc_monitor.process"});
+    }
     let spec = json!({
         "selector": {"matchLabels": labels},
         "template": {
@@ -210,7 +259,7 @@ pub fn monitor(kata_config: &KataConfigView, settings: &Settings, layout: Layout
                 "nodeSelector": {layout.node_label(): ""},
                 "tolerations": [{"operator": "Exists"}],
                 "containers": [container],
-                "volumes": [host("crio-sock", "/run/crio/"), host("sbs", "/run/vc/sbs/")],
+                "volumes": [volume("crio-sock", host.directory()), volume("sbs", "/run/vc/sbs/")],
             },
         },
     });
@@ -307,14 +356,15 @@ mod tests {
     fn the_objects_are_the_documented_ones() {
         let kata_config = kata_config();
         let settings = Settings::default();
-        let selector = runtime_class_selector(Layout::Regular, true);
+        let kata = ClassSpec::kata();
+        let selector = runtime_class_selector(Layout::Regular, &kata, true);
         let objects: Vec<Value> = [
             machine_config(&kata_config, Layout::Regular, "sandboxed-containers"),
             pool(),
             container_runtime_config(&kata_config, Layout::Converged, "debug"),
-            runtime_class(&kata_config, &selector),
+            runtime_class(&kata_config, &kata, &selector),
             scc(&kata_config, &settings),
-            monitor(&kata_config, &settings, Layout::Regular, "monitor@sha256:0"),
+            monitor(&kata_config, &settings, Layout::Regular, &MonitorHost::openshift(), "monitor@sha256:0"),
             namespace(&settings),
         ]
         .into_iter()

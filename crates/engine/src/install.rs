@@ -8,19 +8,25 @@
 //!   -> runtime class, monitor, dashboard          (pods can use Kata)
 //! ```
 
-use osc_api::names;
+use osc_api::{DeploymentMode, names};
 
-use crate::delivery::Delivery;
+use crate::catalog::ClassSpec;
+use crate::delivery::{self, Delivery, ImageToInstall};
 use crate::desired::{self, Desired};
+use crate::gates::FeatureGates;
 use crate::layout::{Layout, Membership};
+use crate::mode;
 use crate::nodes::{NodeState, Survey};
-use crate::object::{Kind, ObjectId, holds};
+use crate::object::{Kind, ObjectId};
 use crate::observed::{KataConfigView, Observed, Settings};
 use crate::plan::{Plan, Step};
-use crate::runtime_class::{self, is_ours};
+use crate::runtime_class;
 use crate::spec::ValidSpec;
 use crate::status::{InProgress, READY, Ready, Report};
 use crate::trouble::{Troubles, list};
+use crate::workload::{Outcome, Workload, collision, ensure};
+
+const MODE: DeploymentMode = DeploymentMode::MachineConfig;
 
 /// One pass over an installation.
 struct Install<'a> {
@@ -28,7 +34,10 @@ struct Install<'a> {
     settings: &'a Settings,
     kata_config: &'a KataConfigView,
     spec: &'a ValidSpec,
+    gates: &'a FeatureGates,
     delivery: Delivery,
+    /// The image that is to be installed, where an image brings Kata and is not there yet.
+    image: Option<ImageToInstall>,
     layout: Layout,
     survey: Survey<'a>,
     membership: Membership<'a>,
@@ -41,6 +50,7 @@ pub fn plan(
     settings: &Settings,
     kata_config: &KataConfigView,
     spec: &ValidSpec,
+    gates: &FeatureGates,
 ) -> Plan {
     let layout = Layout::detect(observed);
     let survey = Survey::of(observed, layout, false);
@@ -48,12 +58,31 @@ pub fn plan(
         Layout::Regular => Membership::of(observed, spec),
         Layout::Converged => Membership { selected: survey.labelled, ..Membership::default() },
     };
-    let delivery = Delivery::of(observed);
+    let delivery = Delivery::chosen(observed, gates);
+    let needs_image = delivery == Delivery::LayeredImage && !delivery::exists(observed);
+    let image = match needs_image.then(|| ImageToInstall::read(observed, settings)).transpose() {
+        Ok(image) => image,
+        Err(message) => {
+            let report = Report::refusal(kata_config, "LayeredImageUnavailable", message);
+            return Plan { steps: report.steps(kata_config, observed.now), wake_at: None };
+        }
+    };
     let plan = Plan::default();
-    let mut pass =
-        Install { observed, settings, kata_config, spec, delivery, layout, survey, membership, plan };
-    if spec.check_node_eligibility && !pass.any_node_eligible() {
-        pass.refuse_without_eligible_nodes();
+    let mut pass = Install {
+        observed,
+        settings,
+        kata_config,
+        spec,
+        gates,
+        delivery,
+        image,
+        layout,
+        survey,
+        membership,
+        plan,
+    };
+    if spec.check_node_eligibility && !observed.nodes.iter().any(|node| node.is_eligible()) {
+        pass.plan = no_eligible_nodes(&pass.workload());
     } else {
         pass.run();
     }
@@ -87,51 +116,58 @@ impl McoPhase {
 
 impl Install<'_> {
     fn run(&mut self) {
-        self.finalizer();
-        let first_look = self.kata_config.status.conditions.is_empty() && !self.installed_before();
-        if first_look {
+        self.plan.steps.extend(finalizer(self.kata_config));
+        let is_first_look = self.kata_config.status.conditions.is_empty() && !self.installed_before();
+        if is_first_look {
             // The person sees at once that something happens, before anything does.
-            self.report_first_look();
+            let mut report = first_look(Ready::not("Installing", self.progress(false)), MODE);
+            report.waiting_for_mco_to_start = true;
+            self.plan.steps.extend(report.steps(self.kata_config, self.observed.now));
         }
         // Nodes leave before anything changes in the pool: they must not reboot for what they are not to have.
         self.leaving_nodes();
         self.cluster_configuration();
         let rendered = self.pool_is_rendered();
         self.entering_nodes(rendered);
-        let troubles = self.troubles(rendered);
-        self.plan.wake_by(troubles.next_deadline);
         let settled = self.settled(rendered);
-        if settled && !self.survey.nodes.is_empty() || self.installed_before() {
-            self.workload_objects();
-        }
-        if !first_look {
-            self.report(troubles, rendered, settled);
+        let outcome = if settled && !self.survey.nodes.is_empty() || self.installed_before() {
+            self.workload().plan()
+        } else {
+            let troubles = collision(self.observed, &ClassSpec::kata()).into_iter().collect();
+            Outcome { troubles, ..Outcome::default() }
+        };
+        let troubles = self.troubles(rendered, &outcome);
+        self.plan.wake_by(troubles.next_deadline);
+        self.plan.wake_by(outcome.wake_at);
+        self.plan.steps.extend(outcome.steps.iter().cloned());
+        if !is_first_look {
+            self.report(troubles, &outcome, rendered, settled);
         }
     }
 
-    fn finalizer(&mut self) {
-        let wanted = names::KATACONFIG_FINALIZER;
-        if self.kata_config.finalizers.iter().any(|finalizer| finalizer == wanted) {
-            return;
+    fn workload(&self) -> Workload<'_> {
+        Workload {
+            observed: self.observed,
+            settings: self.settings,
+            kata_config: self.kata_config,
+            spec: self.spec,
+            gates: self.gates,
+            layout: self.layout,
+            survey: &self.survey,
         }
-        let mut finalizers = self.kata_config.finalizers.clone();
-        finalizers.push(wanted.to_owned());
-        self.plan.steps.push(Step::SetFinalizers {
-            id: ObjectId::cluster(Kind::KataConfig, &self.kata_config.name),
-            resource_version: self.kata_config.resource_version.clone(),
-            finalizers,
-        });
     }
 
     /// Applies an object unless what we say about it holds already.
-    fn ensure(&mut self, (id, object): Desired) {
-        if self.observed.objects.get(&id).is_none_or(|found| !holds(&object, found)) {
-            self.plan.steps.push(Step::Apply { id, object });
-        }
+    fn ensure(&mut self, desired: Desired) {
+        self.plan.steps.extend(ensure(self.observed, desired));
     }
 
     /// Machine config, log level and pool: everything that the pool is rendered from.
     fn cluster_configuration(&mut self) {
+        if let Some(image) = &self.image {
+            let (id, object) = desired::image_machine_config(self.kata_config, self.layout, image);
+            self.plan.steps.push(Step::Apply { id, object });
+        }
         if self.delivery == Delivery::Extension {
             let extension = desired::extension(self.observed, self.settings);
             self.ensure(desired::machine_config(self.kata_config, self.layout, extension));
@@ -196,58 +232,11 @@ impl Install<'_> {
         rendered && !self.membership.changes() && self.survey.settled()
     }
 
-    /// Whether the first installation was finished. Its class tells, too: early releases listed none.
     fn installed_before(&self) -> bool {
-        self.kata_config.status.runtime_classes.iter().any(|class| class == names::KATA_RUNTIME_CLASS)
-            || runtime_class::ours(self.observed).any(|class| class.name == names::KATA_RUNTIME_CLASS)
+        installed_before(self.observed, self.kata_config)
     }
 
-    /// What pods need, and what watches them. Created at the end of the first installation, mended ever after.
-    fn workload_objects(&mut self) {
-        if self.observed.capabilities.scc {
-            self.ensure(desired::scc(self.kata_config, self.settings));
-        }
-        // First, since any other write would outdate the version that finalizers are set for.
-        self.plan.steps.extend(runtime_class::guards(self.observed));
-        self.runtime_class();
-        if let Some(image) = &self.settings.monitor_image {
-            self.ensure(desired::monitor(self.kata_config, self.settings, self.layout, image));
-        }
-        if self.observed.capabilities.openshift
-            && let Some(dashboard) = desired::dashboard(self.observed, self.settings)
-        {
-            self.ensure(dashboard);
-        }
-    }
-
-    fn runtime_class(&mut self) {
-        let selector = desired::runtime_class_selector(self.layout, self.spec.check_node_eligibility);
-        let Some(class) = self.observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS) else {
-            let (id, object) = desired::runtime_class(self.kata_config, &selector);
-            self.plan.steps.push(Step::Create { id, object });
-            return;
-        };
-        if !is_ours(class) {
-            return;
-        }
-        if class["scheduling"]["nodeSelector"] != selector {
-            // As a whole: server-side apply would leave a key that somebody added.
-            let mut value = class["scheduling"].clone();
-            value["nodeSelector"] = selector;
-            let id = ObjectId::cluster(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS);
-            self.plan.steps.push(Step::Replace { id, path: "/scheduling", value });
-        }
-    }
-
-    /// The handler of a class `kata` that somebody else made for something else.
-    fn colliding_handler(&self) -> Option<String> {
-        let class = self.observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS)?;
-        let handler = &class["handler"];
-        // One that the operator before us made may have another handler, for another runtime, and works.
-        (!is_ours(class) && handler != names::KATA_RUNTIME_CLASS).then(|| handler.to_string())
-    }
-
-    fn troubles(&self, rendered: bool) -> Troubles {
+    fn troubles(&self, rendered: bool, outcome: &Outcome) -> Troubles {
         let mut troubles = Troubles::of_rollout(self.observed, self.settings, self.layout, &self.survey);
         if let Some(what) = self.waiting_for_mco(rendered) {
             let message = self.progress(rendered);
@@ -256,15 +245,14 @@ impl Install<'_> {
             troubles.mco_silent(self.observed.now, since, self.settings, &what);
         }
         troubles.refused_nodes(&self.membership);
-        if let Some(handler) = self.colliding_handler() {
-            troubles.add(
-                "RuntimeClassCollision",
-                format!(
-                    "RuntimeClass kata has handler {handler}, not \"kata\": somebody else made it; delete or rename it, then \
-                     it is created anew"
-                ),
-            );
-        }
+        troubles.found.extend(outcome.troubles.iter().cloned());
+        troubles.found.extend(mode::troubles(
+            MODE,
+            self.gates,
+            self.observed,
+            self.settings,
+            self.kata_config,
+        ));
         if !self.observed.capabilities.container_runtime_config
             && self.spec.log_level != names::DEFAULT_LOG_LEVEL
         {
@@ -278,33 +266,8 @@ impl Install<'_> {
                 ),
             );
         }
-        if self.spec.peer_pods {
-            troubles.add("PeerPodsUnavailable", self.peer_pods());
-        }
-        if self.settings.monitor_image.is_none() {
-            troubles.add(
-                "MonitorImageMissing",
-                "no image is known for kata-monitor, so that it does not run: set RELATED_IMAGE_KATA_MONITOR in the \
-                 operator's Deployment"
-                    .to_owned(),
-            );
-        }
+        troubles.about_settings(self.observed, self.settings, self.spec);
         troubles
-    }
-
-    fn peer_pods(&self) -> String {
-        let remote = names::REMOTE_RUNTIME_CLASS;
-        if runtime_class::ours(self.observed).any(|class| class.name == remote) {
-            format!(
-                "spec.enablePeerPods is true, but this release does not look after peer pods: RuntimeClass {remote} and \
-                 what serves it are left as the operator before left them, and nothing updates or mends them"
-            )
-        } else {
-            format!(
-                "spec.enablePeerPods is true, but this release does not provide {remote}; kata is installed without it: set \
-                 spec.enablePeerPods to false"
-            )
-        }
     }
 
     /// What the Machine Config Operator has to do next, if it has not begun.
@@ -348,58 +311,28 @@ impl Install<'_> {
         }
     }
 
-    fn report_first_look(&mut self) {
-        let report = Report {
-            in_progress: InProgress::Installing,
-            ready: Ready::not("Installing", self.progress(false)),
-            troubles: Vec::new(),
-            kata_nodes: osc_api::KataNodesStatus::default(),
-            runtime_classes: Vec::new(),
-            waiting_for_mco_to_start: true,
-        };
-        self.plan.steps.extend(report.steps(self.kata_config, self.observed.now));
-    }
-
-    fn report(&mut self, troubles: Troubles, rendered: bool, settled: bool) {
+    fn report(&mut self, troubles: Troubles, outcome: &Outcome, rendered: bool, settled: bool) {
+        let before = &self.kata_config.status.runtime_classes;
         let report = Report {
             in_progress: self.in_progress(settled),
             ready: self.ready(rendered, settled),
             kata_nodes: self.survey.status(false),
-            runtime_classes: self.runtime_classes(settled),
+            // Listed with the status that follows their creation, and from then on.
+            runtime_classes: runtime_class::listed(self.observed, before, &outcome.lasting),
             waiting_for_mco_to_start: self.waiting_flag(rendered),
             troubles: troubles.found,
+            deployment_mode: Some(MODE),
         };
         self.plan.steps.extend(report.steps(self.kata_config, self.observed.now));
     }
 
-    /// `kata` is listed with the status that follows its creation, and from then on: it is made again if it goes. Those
-    /// that others made are listed as long as they exist.
-    fn runtime_classes(&self, settled: bool) -> Vec<String> {
-        let kata = names::KATA_RUNTIME_CLASS;
-        let before = &self.kata_config.status.runtime_classes;
-        let mut classes = runtime_class::listed(self.observed, before, Some(kata));
-        let created = settled && !self.survey.nodes.is_empty() && self.colliding_handler().is_none();
-        if created && !classes.iter().any(|class| class == kata) {
-            classes.push(kata.to_owned());
-        }
-        classes
-    }
-
     fn ready(&self, rendered: bool, settled: bool) -> Ready {
-        let installed = self.survey.nodes.len();
         if self.no_nodes() {
             let message = "no worker node is selected: label nodes so that spec.kataConfigPoolSelector matches them, or \
                            change the selector";
             Ready::not("NoNodesSelected", message)
-        } else if settled && let Some(handler) = self.colliding_handler() {
-            let message = format!("RuntimeClass kata belongs to handler {handler}: pods cannot use Kata");
-            Ready::not("RuntimeClassCollision", message)
         } else if settled {
-            let message = format!(
-                "Kata is installed on {installed} {}; pods use it with runtimeClassName: kata",
-                plural(installed)
-            );
-            Ready { status: true, reason: "Installed", message }
+            installed_on(self.observed, self.survey.nodes.len())
         } else {
             let reason = if self.installed_before() { "Updating" } else { "Installing" };
             Ready::not(reason, self.progress(rendered))
@@ -413,26 +346,81 @@ impl Install<'_> {
         }
         progress(&self.survey)
     }
+}
 
-    fn any_node_eligible(&self) -> bool {
-        self.observed.nodes.iter().any(|node| node.is_eligible())
+/// The step that makes removal wait for us, if it does not yet.
+pub(crate) fn finalizer(kata_config: &KataConfigView) -> Option<Step> {
+    let wanted = names::KATACONFIG_FINALIZER;
+    if kata_config.finalizers.iter().any(|finalizer| finalizer == wanted) {
+        return None;
     }
+    let mut finalizers = kata_config.finalizers.clone();
+    finalizers.push(wanted.to_owned());
+    Some(Step::SetFinalizers {
+        id: ObjectId::cluster(Kind::KataConfig, &kata_config.name),
+        resource_version: kata_config.resource_version.clone(),
+        finalizers,
+    })
+}
 
-    /// Nothing is changed, above all not on nodes that have Kata: labels that vanish with a broken Node Feature
-    /// Discovery must not reboot a cluster.
-    fn refuse_without_eligible_nodes(&mut self) {
-        let message = format!(
-            "no Nodes with required labels found. Is NFD running? spec.checkNodeEligibility is true, so that a node \
-             must carry {}=true: run Node Feature Discovery, label nodes by hand, or set it to false",
-            names::NODE_ELIGIBLE_LABEL
-        );
-        let mut report = Report::refusal(self.kata_config, "NoEligibleNodes", message);
-        report.kata_nodes = self.survey.status(false);
-        self.plan.steps.extend(report.steps(self.kata_config, self.observed.now));
+/// What is told before anything is done. The mode is remembered from here on.
+pub(crate) fn first_look(ready: Ready, mode: DeploymentMode) -> Report {
+    Report {
+        in_progress: InProgress::Installing,
+        ready,
+        troubles: Vec::new(),
+        kata_nodes: osc_api::KataNodesStatus::default(),
+        runtime_classes: Vec::new(),
+        waiting_for_mco_to_start: false,
+        deployment_mode: Some(mode),
     }
 }
 
-fn role(node: &str, value: Option<&'static str>) -> Step {
+/// Whether the first installation was finished. Its class tells, too: early releases listed none.
+pub(crate) fn installed_before(observed: &Observed, kata_config: &KataConfigView) -> bool {
+    kata_config.status.runtime_classes.iter().any(|class| class == names::KATA_RUNTIME_CLASS)
+        || runtime_class::ours(observed).any(|class| class.name == names::KATA_RUNTIME_CLASS)
+}
+
+/// All nodes are done: what that means for pods.
+pub(crate) fn installed_on(observed: &Observed, nodes: usize) -> Ready {
+    if collision(observed, &ClassSpec::kata()).is_some() {
+        let class = observed.cluster_object(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS);
+        let handler = class.map(|class| class["handler"].to_string()).unwrap_or_default();
+        let message = format!("RuntimeClass kata belongs to handler {handler}: pods cannot use Kata");
+        return Ready::not("RuntimeClassCollision", message);
+    }
+    let message =
+        format!("Kata is installed on {nodes} {}; pods use it with runtimeClassName: kata", plural(nodes));
+    Ready { status: true, reason: "Installed", message }
+}
+
+/// Nothing is changed, above all not on nodes that have Kata: labels that vanish with a broken Node Feature Discovery must
+/// not reboot a cluster. Only runtime classes go, after a while: nothing can be scheduled by them any more.
+pub(crate) fn no_eligible_nodes(workload: &Workload<'_>) -> Plan {
+    let mut plan = Plan::default();
+    let message = format!(
+        "no Nodes with required labels found. Is NFD running? spec.checkNodeEligibility is true, so that a node must carry \
+         {}=true: run Node Feature Discovery, label nodes by hand, or set it to false",
+        names::NODE_ELIGIBLE_LABEL
+    );
+    let (observed, kata_config) = (workload.observed, workload.kata_config);
+    let mut report = Report::refusal(kata_config, "NoEligibleNodes", message);
+    report.kata_nodes = workload.survey.status(false);
+    if installed_before(observed, kata_config) {
+        let mut outcome = Outcome::default();
+        workload.classes(&mut outcome);
+        let before = &kata_config.status.runtime_classes;
+        report.runtime_classes = runtime_class::listed(observed, before, &outcome.lasting);
+        plan.steps.extend(outcome.steps);
+        plan.wake_by(outcome.wake_at);
+    }
+    plan.steps.extend(report.steps(kata_config, observed.now));
+    plan
+}
+
+/// The step that sets or removes the role of Kata nodes.
+pub(crate) fn role(node: &str, value: Option<&'static str>) -> Step {
     Step::LabelNode { node: node.to_owned(), key: names::KATA_NODE_ROLE, value }
 }
 

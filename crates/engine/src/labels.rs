@@ -12,8 +12,9 @@ use crate::observed::{KataConfigView, PoolView};
 
 /// Labels that are read whatever anybody selects by. Whoever reads another one adds it here: the engine never sees it
 /// otherwise.
-const ALWAYS: [&str; 4] = [
+const ALWAYS: [&str; 5] = [
     names::NODE_ELIGIBLE_LABEL,
+    crate::offer::ARCHITECTURE,
     "intel.feature.node.kubernetes.io/tdx",
     "amd.feature.node.kubernetes.io/snp",
     "ibm.feature.node.kubernetes.io/se",

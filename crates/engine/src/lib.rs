@@ -14,20 +14,28 @@
 //!   wrong with it.
 //! - [`labels`]: which labels of nodes can matter at all.
 //! - [`layout`]: regular or converged cluster, which pool, which nodes are to have Kata.
+//! - [`gates`], [`mode`]: what the feature gates say, and how Kata comes to the nodes.
 //! - [`delivery`], [`runtime_class`]: what another operator chose and made, and what of it is ours.
 //! - [`nodes`]: how far each node is. [`trouble`]: what keeps a rollout from going on.
 //! - [`desired`]: the objects that we own, as they should be.
-//! - [`install`], [`uninstall`]: the two directions. [`status`]: what is told about it.
+//! - [`install`], [`uninstall`]: the two directions; [`agent`]: the same by node agents. [`status`]: what is told about it.
+//! - [`catalog`], [`offer`], [`workload`]: the runtime classes that there can be, which of them are to be there, and
+//!   what else pods need.
 
+pub mod agent;
+pub mod catalog;
 pub mod decide;
 pub mod delivery;
 pub mod desired;
+pub mod gates;
 pub mod install;
 pub mod labels;
 pub mod layout;
+pub mod mode;
 pub mod nodes;
 pub mod object;
 pub mod observed;
+pub mod offer;
 pub mod plan;
 pub mod runtime_class;
 pub mod security;
@@ -36,6 +44,7 @@ pub mod spec;
 pub mod status;
 pub mod trouble;
 pub mod uninstall;
+pub mod workload;
 
 pub use decide::{Precedence, decide};
 pub use object::{Kind, ObjectId};

@@ -38,6 +38,11 @@ impl NodeState {
         matches!(self, Self::WaitingToInstall | Self::WaitingToUninstall)
     }
 
+    /// Whether the node has Kata and keeps it, or is to have it.
+    pub fn is_of_member(self) -> bool {
+        matches!(self, Self::Installed | Self::Installing | Self::WaitingToInstall | Self::FailedToInstall)
+    }
+
     /// Whether the node cannot go on.
     pub fn has_failed(self) -> bool {
         matches!(self, Self::FailedToInstall | Self::FailedToUninstall)

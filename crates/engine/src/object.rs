@@ -28,6 +28,10 @@ pub enum Kind {
     Node,
     /// `config.openshift.io/v1`.
     ClusterVersion,
+    /// `config.openshift.io/v1`.
+    Infrastructure,
+    /// `v1`. What is in one is never seen here: a digest of each key's value stands for it.
+    Secret,
 }
 
 impl Kind {
@@ -41,8 +45,8 @@ impl Kind {
             Self::RuntimeClass => "node.k8s.io",
             Self::SecurityContextConstraints => "security.openshift.io",
             Self::DaemonSet => "apps",
-            Self::ConfigMap | Self::Namespace | Self::Node => "",
-            Self::ClusterVersion => "config.openshift.io",
+            Self::ConfigMap | Self::Namespace | Self::Node | Self::Secret => "",
+            Self::ClusterVersion | Self::Infrastructure => "config.openshift.io",
         }
     }
 
@@ -73,6 +77,8 @@ impl Kind {
             Self::Namespace => "Namespace",
             Self::Node => "Node",
             Self::ClusterVersion => "ClusterVersion",
+            Self::Infrastructure => "Infrastructure",
+            Self::Secret => "Secret",
         }
     }
 
@@ -90,6 +96,8 @@ impl Kind {
             Self::Namespace => "namespaces",
             Self::Node => "nodes",
             Self::ClusterVersion => "clusterversions",
+            Self::Infrastructure => "infrastructures",
+            Self::Secret => "secrets",
         }
     }
 }

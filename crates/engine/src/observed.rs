@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use osc_api::{KataConfigSpec, KataConfigStatus, names};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::object::{Kind, ObjectId};
 
@@ -85,6 +85,8 @@ pub struct PodView {
     pub name: String,
     /// Its runtime class.
     pub runtime_class: String,
+    /// The node that it is on; empty while it is on none.
+    pub node: String,
 }
 
 /// One KataConfig.
@@ -144,8 +146,14 @@ pub struct NodeView {
     pub unschedulable: bool,
     /// Whether the node is ready.
     pub ready: bool,
-    /// When the operator last saw one of the fields above, labels apart, change.
+    /// What the node agent of DaemonSet mode says about its failure.
+    pub agent_failure: Option<String>,
+    /// What the node agent of DaemonSet mode has installed.
+    pub agent_version: Option<String>,
+    /// When the operator last saw one of the fields above change; of the labels, only that of the node agent counts.
     pub changed_at: Timestamp,
+    /// When the operator last saw a label change.
+    pub labels_changed_at: Timestamp,
 }
 
 impl NodeView {
@@ -201,6 +209,8 @@ pub struct Settings {
     pub namespace: String,
     /// Image of kata-monitor; without it, no monitor is run.
     pub monitor_image: Option<String>,
+    /// Image of the node agent; without it, nothing is installed in DaemonSet mode.
+    pub agent_image: Option<String>,
     /// Extension to install whatever the cluster says.
     pub extension: Option<String>,
     /// Whether the operator's own host runs RHCOS: the last resort for choosing the extension.
@@ -213,6 +223,10 @@ pub struct Settings {
     pub drain_deadline: SignedDuration,
     /// How long a node may take for anything else, a reboot above all.
     pub node_deadline: SignedDuration,
+    /// How long a node agent may take for its work.
+    pub agent_deadline: SignedDuration,
+    /// How long labels have to be quiet before a runtime class goes that no node can run any more.
+    pub label_grace: SignedDuration,
 }
 
 impl Default for Settings {
@@ -220,6 +234,7 @@ impl Default for Settings {
         Self {
             namespace: names::OPERATOR_NAMESPACE.to_owned(),
             monitor_image: None,
+            agent_image: None,
             extension: None,
             host_is_rhcos: false,
             read_deadline: SignedDuration::from_secs(30),
@@ -227,6 +242,10 @@ impl Default for Settings {
             drain_deadline: SignedDuration::from_mins(15),
             // The documentation: "from 10 to more than 60 minutes".
             node_deadline: SignedDuration::from_mins(90),
+            // Packages are downloaded, and a container runtime is restarted.
+            agent_deadline: SignedDuration::from_mins(30),
+            // The documentation: relabelling takes up to a minute.
+            label_grace: SignedDuration::from_mins(5),
         }
     }
 }
@@ -240,6 +259,11 @@ impl Observed {
     /// The object in a namespace.
     pub fn namespaced_object(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Value> {
         self.objects.get(&ObjectId::namespaced(kind, namespace, name)).map(AsRef::as_ref)
+    }
+
+    /// What is in a ConfigMap.
+    pub fn data(&self, namespace: &str, config_map: &str) -> Option<&Map<String, Value>> {
+        self.namespaced_object(Kind::ConfigMap, namespace, config_map)?["data"].as_object()
     }
 
     /// The pool of that name.

@@ -43,6 +43,19 @@ pub enum Step {
         /// The value.
         value: Value,
     },
+    /// Server-side apply of a Secret with one value out of another one, which only the shell gets to see.
+    CopySecret {
+        /// Which Secret is written.
+        id: ObjectId,
+        /// What we say about it, but for the value.
+        object: Value,
+        /// The key of the value.
+        key: &'static str,
+        /// Where the value comes from.
+        from: ObjectId,
+        /// The key of the value there.
+        from_key: &'static str,
+    },
     /// Delete; one that is absent is fine.
     Delete {
         /// Which object.

@@ -1,7 +1,6 @@
-//! The runtime classes that belong to a KataConfig: `kata`, which we make, and those that the operator before us made.
+//! The runtime classes that belong to a KataConfig: those that we make, and those that the operator before us made.
 //!
-//! Classes other than `kata` are kept as they were found. They are removed with the KataConfig, since the finalizer that
-//! they carry is one that nobody else takes away.
+//! All of them are removed with the KataConfig: the finalizer that they carry is one that nobody else takes away.
 
 use osc_api::names;
 use serde_json::Value;
@@ -44,16 +43,16 @@ pub fn is_kata(observed: &Observed, name: &str) -> bool {
     }
 }
 
-/// The classes that exist: those that were listed, in their order, then those that were not. `stays`: one that is made
-/// again if it goes, and is listed meanwhile.
-pub fn listed(observed: &Observed, before: &[String], stays: Option<&str>) -> Vec<String> {
+/// The classes that exist: those that were listed, in their order, then those that were not. `lasting`: those that are
+/// there soon, or again.
+pub fn listed(observed: &Observed, before: &[String], lasting: &[&str]) -> Vec<String> {
     let exists = |name: &&String| {
-        stays == Some(name.as_str()) || observed.cluster_object(Kind::RuntimeClass, name).is_some()
+        lasting.contains(&name.as_str()) || observed.cluster_object(Kind::RuntimeClass, name).is_some()
     };
     let mut names: Vec<String> = before.iter().filter(exists).cloned().collect();
-    for class in ours(observed) {
-        if !before.iter().any(|name| name == class.name) {
-            names.push(class.name.to_owned());
+    for name in lasting.iter().copied().chain(ours(observed).map(|class| class.name)) {
+        if !names.iter().any(|listed| listed == name) {
+            names.push(name.to_owned());
         }
     }
     names

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use osc_api::kataconfig::StatusCondition;
-use osc_api::{KataConfigStatus, KataNodesStatus, names};
+use osc_api::{DeploymentMode, KataConfigStatus, KataNodesStatus, names};
 
 use crate::observed::KataConfigView;
 use crate::plan::{Event, EventKind, Step};
@@ -34,7 +34,7 @@ pub enum InProgress {
     Failed {
         /// Its name.
         node: String,
-        /// What the Machine Config Operator says about it.
+        /// What the Machine Config Operator, or the node agent, says about it.
         reason: String,
     },
     /// Pods stand in the way of removal.
@@ -95,6 +95,8 @@ pub struct Report {
     pub runtime_classes: Vec<String>,
     /// The Machine Config Operator has not noticed a change yet.
     pub waiting_for_mco_to_start: bool,
+    /// How Kata comes to the nodes, once that is chosen.
+    pub deployment_mode: Option<DeploymentMode>,
 }
 
 /// Condition `Ready`.
@@ -126,6 +128,7 @@ impl Report {
             kata_nodes: previous.kata_nodes.clone(),
             runtime_classes: previous.runtime_classes.clone(),
             waiting_for_mco_to_start: false,
+            deployment_mode: previous.deployment_mode,
         }
     }
 
@@ -149,6 +152,7 @@ impl Report {
                 })
                 .collect(),
             waiting_for_mco_to_start: self.waiting_for_mco_to_start,
+            deployment_mode: self.deployment_mode,
         }
     }
 

@@ -6,13 +6,15 @@ use osc_api::names;
 use crate::layout::{Layout, Membership};
 use crate::nodes::{NodeState, Survey};
 use crate::observed::{NodeView, Observed, PoolView, Settings};
+use crate::runtime_class;
+use crate::spec::ValidSpec;
 
 /// How long a cordoned node that is done may stay so before it is mentioned: the Machine Config Operator itself
 /// uncordons a little after it reports `Done`.
 const CORDON_GRACE: SignedDuration = SignedDuration::from_secs(60);
 
 /// How many names a message lists before it counts the rest.
-const NAMES_TOLD: usize = 3;
+pub(crate) const NAMES_TOLD: usize = 3;
 
 /// One reason why somebody should look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +59,7 @@ impl Troubles {
     }
 
     /// Whether a wait that began at `since` has lasted too long. If not, remembers when it will have.
-    fn overdue(&mut self, now: Timestamp, since: Timestamp, limit: SignedDuration) -> bool {
+    pub(crate) fn overdue(&mut self, now: Timestamp, since: Timestamp, limit: SignedDuration) -> bool {
         let Ok(deadline) = since.checked_add(limit) else { return false };
         if now >= deadline {
             return true;
@@ -239,6 +241,21 @@ impl Troubles {
         }
     }
 
+    /// What is asked for and cannot be had, however Kata comes to the nodes.
+    pub fn about_settings(&mut self, observed: &Observed, settings: &Settings, spec: &ValidSpec) {
+        if spec.peer_pods {
+            self.add("PeerPodsUnavailable", peer_pods(observed));
+        }
+        if settings.monitor_image.is_none() {
+            self.add(
+                "MonitorImageMissing",
+                "no image is known for kata-monitor, so that it does not run: set RELATED_IMAGE_KATA_MONITOR in the \
+                 operator's Deployment"
+                    .to_owned(),
+            );
+        }
+    }
+
     /// Nodes that are selected and cannot enter the pool.
     pub fn refused_nodes(&mut self, membership: &Membership<'_>) {
         for (node, pools) in membership.conflicts.iter().take(NAMES_TOLD) {
@@ -264,6 +281,21 @@ impl Troubles {
                 ),
             );
         }
+    }
+}
+
+fn peer_pods(observed: &Observed) -> String {
+    let remote = names::REMOTE_RUNTIME_CLASS;
+    if runtime_class::ours(observed).any(|class| class.name == remote) {
+        format!(
+            "spec.enablePeerPods is true, but this release does not look after peer pods: RuntimeClass {remote} and what \
+             serves it are left as the operator before left them, and nothing updates or mends them"
+        )
+    } else {
+        format!(
+            "spec.enablePeerPods is true, but this release does not provide {remote}; kata is installed without it: set \
+             spec.enablePeerPods to false"
+        )
     }
 }
 

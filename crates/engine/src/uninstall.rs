@@ -4,18 +4,20 @@
 //! pods that use it block, by name
 //!   -> runtime classes            (no new pod can use them; gone before a node is touched)
 //!   -> node roles                 (nodes without Kata never reboot)
-//!   -> machine config, log level
-//!   -> wait: the Machine Config Operator changes the nodes back
+//!   -> machine config, log level  | in DaemonSet mode: agents that remove, and turns
+//!   -> wait: the Machine Config Operator, or the agents, change the nodes back
 //!   -> pool, monitor, SCC, dashboard, finalizer
 //! ```
 
 use jiff::Timestamp;
-use osc_api::names;
+use osc_api::{DeploymentMode, names};
 
+use crate::agent::{self, Removal};
 use crate::delivery;
 use crate::desired;
-use crate::install::progress;
+use crate::install::{progress, role};
 use crate::layout::Layout;
+use crate::mode;
 use crate::nodes::{NodeState, Survey};
 use crate::object::{Kind, ObjectId};
 use crate::observed::{KataConfigView, Observed, PodView, Pods, Settings};
@@ -29,6 +31,7 @@ struct Uninstall<'a> {
     observed: &'a Observed,
     settings: &'a Settings,
     kata_config: &'a KataConfigView,
+    mode: DeploymentMode,
     layout: Layout,
     survey: Survey<'a>,
     plan: Plan,
@@ -36,17 +39,25 @@ struct Uninstall<'a> {
 
 /// Plans the way to a cluster without Kata.
 pub fn plan(observed: &Observed, settings: &Settings, kata_config: &KataConfigView) -> Plan {
+    let mode = mode::of_removal(observed, settings, kata_config);
     let layout = Layout::detect(observed);
-    let survey = Survey::of(observed, layout, true);
-    let mut pass = Uninstall { observed, settings, kata_config, layout, survey, plan: Plan::default() };
+    let survey = match mode {
+        DeploymentMode::MachineConfig => Survey::of(observed, layout, true),
+        DeploymentMode::DaemonSet => agent::survey(observed, true),
+    };
+    let plan = Plan::default();
+    let mut pass = Uninstall { observed, settings, kata_config, mode, layout, survey, plan };
     pass.run();
     pass.plan
 }
 
 /// Whether pods have to be watched: only while something that they block is being removed.
 pub fn pods_needed(observed: &Observed) -> bool {
+    let agents = Some(DeploymentMode::DaemonSet);
     observed.kata_configs.iter().any(|kata_config| kata_config.deleting)
         || runtime_class::ours(observed).any(|class| class.is_deleted())
+        || (observed.kata_configs.iter().any(|kata_config| kata_config.status.deployment_mode == agents)
+            && observed.nodes.iter().any(|node| agent::is_leaving(node)))
 }
 
 /// Takes our finalizers, today's and that of release 1.0, off a KataConfig; nothing if it has none of them.
@@ -84,9 +95,19 @@ impl<'a> Uninstall<'a> {
         if self.runtime_classes_go() {
             return self.report_uninstalling();
         }
-        self.roles();
-        self.machine_configs();
-        if self.nodes_are_clean() {
+        let clean = match self.mode {
+            DeploymentMode::MachineConfig => {
+                self.roles();
+                self.machine_configs();
+                self.nodes_are_clean()
+            }
+            DeploymentMode::DaemonSet => {
+                let removal = Removal::of(self.observed, self.settings, self.kata_config, &self.survey);
+                self.plan.steps.extend(removal.steps);
+                removal.clean
+            }
+        };
+        if clean {
             self.rest(let_go);
         } else {
             self.report_uninstalling();
@@ -116,15 +137,23 @@ impl<'a> Uninstall<'a> {
         !classes.is_empty()
     }
 
-    /// Takes the role from every node that has it, whatever the selector says by now.
+    /// Takes the role from every node that has it, whatever the selector says by now. Nodes that were not touched yet go
+    /// first: when one that holds up the rollout goes, the Machine Config Operator begins with another one, and must not
+    /// find one that still waits for Kata.
     fn roles(&mut self) {
-        let key = names::KATA_NODE_ROLE;
-        let labelled = self.observed.nodes.iter().filter(|node| node.has_kata_role());
-        self.plan.steps.extend(labelled.map(|node| Step::LabelNode {
-            node: node.name.clone(),
-            key,
-            value: None,
-        }));
+        let order = |name: &str| {
+            let found = self.survey.nodes.iter().find(|(node, _)| node.name == name);
+            found.map_or(0, |(_, state)| if state.is_waiting() { 1 } else { 2 })
+        };
+        let mut labelled: Vec<&str> = self
+            .observed
+            .nodes
+            .iter()
+            .filter(|node| node.has_kata_role())
+            .map(|node| node.name.as_str())
+            .collect();
+        labelled.sort_by_key(|name| order(name));
+        self.plan.steps.extend(labelled.into_iter().map(|node| role(node, None)));
     }
 
     /// Both at once, so that a converged cluster reboots once. After the roles: a node must not be given the pool's
@@ -161,7 +190,12 @@ impl<'a> Uninstall<'a> {
     }
 
     fn rest(&mut self, let_go: Step) {
-        self.delete(ObjectId::cluster(Kind::MachineConfigPool, names::KATA_POOL));
+        match self.mode {
+            DeploymentMode::MachineConfig => {
+                self.delete(ObjectId::cluster(Kind::MachineConfigPool, names::KATA_POOL));
+            }
+            DeploymentMode::DaemonSet => self.plan.steps.extend(Removal::rest(self.observed, self.settings)),
+        }
         self.delete(ObjectId::namespaced(Kind::DaemonSet, &self.settings.namespace, names::MONITOR));
         self.delete(ObjectId::cluster(Kind::SecurityContextConstraints, names::MONITOR_SCC));
         self.delete(desired::dashboard_id());
@@ -201,7 +235,10 @@ impl<'a> Uninstall<'a> {
         let in_progress = match failed {
             Some(node) => InProgress::Failed {
                 node: node.name.clone(),
-                reason: node.mco_reason.clone().unwrap_or_default(),
+                reason: match self.mode {
+                    DeploymentMode::MachineConfig => node.mco_reason.clone().unwrap_or_default(),
+                    DeploymentMode::DaemonSet => node.agent_failure.clone().unwrap_or_default(),
+                },
             },
             None => InProgress::Uninstalling,
         };
@@ -210,7 +247,12 @@ impl<'a> Uninstall<'a> {
     }
 
     fn troubles(&self) -> Troubles {
-        let mut troubles = Troubles::of_rollout(self.observed, self.settings, self.layout, &self.survey);
+        let mut troubles = match self.mode {
+            DeploymentMode::MachineConfig => {
+                Troubles::of_rollout(self.observed, self.settings, self.layout, &self.survey)
+            }
+            DeploymentMode::DaemonSet => Removal::troubles(self.observed, self.settings, &self.survey),
+        };
         let mut classes = runtime_class::ours(self.observed).peekable();
         if classes.peek().is_some() {
             for class in classes {
@@ -234,7 +276,7 @@ impl<'a> Uninstall<'a> {
     }
 
     fn not_begun(&self) -> bool {
-        !self.survey.working() && !self.survey.nodes.is_empty()
+        self.mode == DeploymentMode::MachineConfig && !self.survey.working() && !self.survey.nodes.is_empty()
     }
 
     fn report(&mut self, in_progress: InProgress, ready: Ready, troubles: Troubles) {
@@ -253,9 +295,10 @@ impl<'a> Uninstall<'a> {
             runtime_classes: runtime_class::listed(
                 self.observed,
                 &self.kata_config.status.runtime_classes,
-                None,
+                &[],
             ),
             waiting_for_mco_to_start: !blocked && self.not_begun(),
+            deployment_mode: mode::installed(self.observed, self.settings, self.kata_config),
         };
         self.plan.steps.extend(report.steps(self.kata_config, self.observed.now));
     }
@@ -270,6 +313,7 @@ impl<'a> Uninstall<'a> {
             kata_nodes: osc_api::KataNodesStatus::default(),
             runtime_classes: Vec::new(),
             waiting_for_mco_to_start: false,
+            deployment_mode: None,
         };
         self.plan.steps.extend(report.steps(self.kata_config, self.observed.now));
     }

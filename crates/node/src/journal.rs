@@ -3,7 +3,7 @@
 //! The journal is written ahead: a file's entry, with what was there before and what is about to be there, is on the
 //! disk before the file is touched, and the original is kept beside the journal. Whoever finds the entry later knows by
 //! the file's digest how far things got: as it was before, as we wrote it, or changed by somebody else since; the last
-//! is never touched. See docs/decisions/0020-journal-and-byte-exact-restore.md.
+//! is never touched. See docs/decisions/0017-journal-and-byte-exact-restore.md.
 
 use std::time::{Duration, SystemTime};
 

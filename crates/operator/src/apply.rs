@@ -223,6 +223,13 @@ impl Applier {
                     Patch::<()>::Json(serde_json::from_value(patch).map_err(kube::Error::SerdeError)?);
                 api.patch(&id.name, &managed, &patch).await.map(Some)
             }
+            Step::CopySecret { object, key, from, from_key, .. } => {
+                let source = crate::cache::api(self.client.clone(), from).get(&from.name).await?;
+                let mut object = object.clone();
+                object["data"] = json!({*key: source.data["data"][*from_key]});
+                let params = PatchParams::apply(names::FIELD_MANAGER).force();
+                api.patch(&id.name, &params, &Patch::Apply(&object)).await.map(Some)
+            }
             Step::Delete { .. } => {
                 // The answer may be the object as it last was: nothing to learn from.
                 tolerate(api.delete(&id.name, &DeleteParams::background()).await, 404).map(|_| None)
@@ -335,6 +342,7 @@ impl Target {
     fn of(step: &Step) -> Self {
         let (verb, id) = match step {
             Step::Apply { id, .. } => ("apply", id.clone()),
+            Step::CopySecret { id, .. } => ("apply", id.clone()),
             Step::Create { id, .. } => ("create", id.clone()),
             Step::Replace { id, .. } => ("change", id.clone()),
             Step::Delete { id } => ("delete", id.clone()),

@@ -32,6 +32,10 @@ pub struct Options {
     #[arg(long, env = "RELATED_IMAGE_KATA_MONITOR")]
     pub monitor_image: Option<String>,
 
+    /// Image of the node agent, which installs Kata in DaemonSet mode.
+    #[arg(long, env = "RELATED_IMAGE_NODE_AGENT")]
+    pub agent_image: Option<String>,
+
     /// Extension to install instead of the one that the cluster's release names.
     #[arg(long, env = "SANDBOXED_CONTAINERS_EXTENSION")]
     pub extension: Option<String>,
@@ -70,6 +74,7 @@ impl Default for Options {
             identity: own_identity(),
             metrics_bind_address: BindAddress(None),
             monitor_image: None,
+            agent_image: None,
             extension: None,
             webhook: WebhookOptions::default(),
         }
@@ -83,6 +88,7 @@ impl Options {
         Settings {
             namespace: self.namespace.clone(),
             monitor_image: set(&self.monitor_image),
+            agent_image: set(&self.agent_image),
             extension: set(&self.extension),
             host_is_rhcos: kernel_command_line_is_rhcos(Path::new("/proc/cmdline")),
             ..Settings::default()

@@ -22,6 +22,8 @@ use crate::yaml;
 pub const OPERATOR_IMAGE: &str = "quay.io/openshift-sandboxed-containers/osc-operator";
 /// The image of kata-monitor, without tag and digest.
 pub const MONITOR_IMAGE: &str = "quay.io/openshift-sandboxed-containers/osc-monitor";
+/// The image of the node agent, without tag and digest.
+pub const AGENT_IMAGE: &str = "quay.io/openshift-sandboxed-containers/osc-node";
 /// Stands for the digest of an image until the person who installs sets it: see docs/user-guide/install.md.
 pub const PLACEHOLDER_DIGEST: &str =
     "sha256:0000000000000000000000000000000000000000000000000000000000000000";
@@ -81,7 +83,12 @@ fn files() -> anyhow::Result<BTreeMap<String, String>> {
     }
     let all: Vec<Value> = sources.iter().flat_map(|source| source.objects.clone()).collect();
     files.insert("osc.yaml".to_owned(), documents(&all)?);
-    files.insert("kustomization.yaml".to_owned(), documents(&[kustomization(&sources)])?);
+    let kubernetes: Vec<Value> = all.into_iter().filter(is_for_kubernetes).collect();
+    files.insert("kubernetes/osc.yaml".to_owned(), documents(&kubernetes)?);
+    files.insert("kubernetes/kustomization.yaml".to_owned(), documents(&[kustomization(&["osc.yaml"])])?);
+    files.insert("kubernetes/image-fields.yaml".to_owned(), documents(&[image_fields()])?);
+    let paths: Vec<&str> = sources.iter().map(|source| source.path.as_str()).collect();
+    files.insert("kustomization.yaml".to_owned(), documents(&[kustomization(&paths)])?);
     files.insert("image-fields.yaml".to_owned(), documents(&[image_fields()])?);
     files.insert("rbac/permissions.md".to_owned(), rbac::table()?);
     Ok(files)
@@ -99,8 +106,7 @@ fn documents(objects: &[Value]) -> anyhow::Result<String> {
 }
 
 /// Lists the files, and is where a person sets the digests of the images.
-fn kustomization(sources: &[Source]) -> Value {
-    let paths: Vec<&str> = sources.iter().map(|source| source.path.as_str()).collect();
+fn kustomization(paths: &[&str]) -> Value {
     json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
@@ -109,8 +115,19 @@ fn kustomization(sources: &[Source]) -> Value {
         "images": [
             {"name": OPERATOR_IMAGE, "digest": PLACEHOLDER_DIGEST},
             {"name": MONITOR_IMAGE, "digest": PLACEHOLDER_DIGEST},
+            {"name": AGENT_IMAGE, "digest": PLACEHOLDER_DIGEST},
         ],
     })
+}
+
+/// Whether an object means something on Kubernetes without OpenShift: its kind is served and its namespace exists there.
+fn is_for_kubernetes(object: &Value) -> bool {
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    let of_openshift = ["ServiceMonitor", "PrometheusRule"].contains(&kind)
+        || (namespace.starts_with("openshift-") && namespace != osc_api::names::OPERATOR_NAMESPACE)
+        || object["metadata"]["name"] == osc_api::names::DASHBOARD_CONFIG_MAP;
+    !of_openshift
 }
 
 /// Lets `images` of the kustomization reach images that are values of environment variables.

@@ -8,7 +8,7 @@ use osc_engine::security::network::OPERATOR_METRICS_PORT;
 use osc_engine::security::webhooks;
 use serde_json::{Value, json};
 
-use super::{MONITOR_IMAGE, OPERATOR_IMAGE, image, typed};
+use super::{AGENT_IMAGE, MONITOR_IMAGE, OPERATOR_IMAGE, image, typed};
 
 /// Name of the Deployment; the Go operator's, so that one replaces the other.
 pub const DEPLOYMENT: &str = "controller-manager";
@@ -111,6 +111,7 @@ fn container() -> Value {
             field("POD_NAMESPACE", "metadata.namespace"),
             field("POD_NAME", "metadata.name"),
             {"name": "RELATED_IMAGE_KATA_MONITOR", "value": image(MONITOR_IMAGE)},
+            {"name": "RELATED_IMAGE_NODE_AGENT", "value": image(AGENT_IMAGE)},
         ],
         "ports": [
             {"name": METRICS_PORT_NAME, "containerPort": METRICS_PORT, "protocol": "TCP"},

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use osc_api::names;
-use osc_engine::security::webhooks;
+use osc_engine::security::{node_agent, webhooks};
 use serde_json::{Value, json};
 
 use super::{HEADER_MARKDOWN, typed};
@@ -92,7 +92,7 @@ pub const OPERATOR: &[Permissions] = &[
                 "nodes",
                 &["list", "watch", "patch"],
                 &[],
-                "operator: cache/watch.rs, Nodes; engine: install.rs and uninstall.rs roles, LabelNode",
+                "operator: cache/watch.rs, Nodes; engine: install.rs and uninstall.rs roles, agent/turns.rs, LabelNode",
             ),
             grant("", "pods", READ, &[], "operator: cache/watch.rs, watch_pods: pods that block a removal"),
             grant(
@@ -119,9 +119,9 @@ pub const OPERATOR: &[Permissions] = &[
             grant(
                 MCO,
                 "machineconfigs",
-                &["list", "watch", "delete"],
+                OWN,
                 &[names::IMAGE_MACHINE_CONFIG],
-                "engine: delivery.rs layered_image: what the Go operator installed by an image; uninstall.rs machine_configs",
+                "engine: desired.rs image_machine_config; delivery.rs layered_image: what the Go operator installed by an image",
             ),
             grant(MCO, "machineconfigpools", READ, &[], "operator: cache/watch.rs, Pools"),
             grant(
@@ -143,14 +143,14 @@ pub const OPERATOR: &[Permissions] = &[
                 "runtimeclasses",
                 &["list", "watch", "create", "patch", "delete"],
                 &[],
-                "engine: install.rs runtime_class, a plain create; runtime_class.rs: all that an operator made for a \
+                "engine: workload.rs class, a plain create; runtime_class.rs: all that an operator made for a \
                  KataConfig, told by owner or finalizer whatever their names, and never one of somebody else",
             ),
             grant(
                 "security.openshift.io",
                 "securitycontextconstraints",
                 OWN,
-                &[names::MONITOR_SCC],
+                &[names::MONITOR_SCC, node_agent::SCC],
                 "engine: desired.rs scc",
             ),
             grant(
@@ -174,6 +174,13 @@ pub const OPERATOR: &[Permissions] = &[
                 &[webhooks::MEMORY_OVERHEAD],
                 "operator: webhook/overhead.rs: there while the feature gate asks for it",
             ),
+            grant(
+                "config.openshift.io",
+                "infrastructures",
+                READ,
+                &[names::INFRASTRUCTURE],
+                "engine: agent/config.rs: the platform, which the node agents are told",
+            ),
         ],
     },
     Permissions {
@@ -184,23 +191,29 @@ pub const OPERATOR: &[Permissions] = &[
             grant(
                 "apps",
                 "daemonsets",
-                READ,
+                OWN,
                 &names::DAEMON_SET_MODE_DAEMON_SETS,
-                "engine: delivery.rs DaemonSetMode: what the Go operator installed by a node agent",
+                "engine: agent/desired.rs daemon_set: the node agents of DaemonSet mode",
             ),
             grant(
                 "",
                 "configmaps",
                 READ,
-                &[names::DASHBOARD_CONFIG_MAP],
-                "engine: desired.rs dashboard: the source of the copy",
+                &[
+                    names::FEATURE_GATES,
+                    names::LAYERED_IMAGE_CONFIG_MAP,
+                    names::DAEMON_SET_CONFIG_MAP,
+                    names::ADDON_CONFIG_MAP,
+                    names::DASHBOARD_CONFIG_MAP,
+                ],
+                "engine: gates.rs, delivery.rs ImageToInstall, agent/config.rs; operator: webhook/overhead.rs; engine: desired.rs dashboard: the source of the copy",
             ),
             grant(
                 "",
-                "configmaps",
-                READ,
-                &[webhooks::FEATURE_GATES],
-                "operator: webhook/overhead.rs: whether pods are given a memory overhead",
+                "secrets",
+                &["list", "watch", "create", "patch"],
+                &[names::AUTH_SECRET],
+                "engine: agent/desired.rs pull_secret: the copy that the node agents read",
             ),
             grant(
                 "events.k8s.io",
@@ -247,6 +260,28 @@ pub const OPERATOR: &[Permissions] = &[
             OWN,
             &[names::DASHBOARD_CONFIG_MAP],
             "engine: desired.rs dashboard: the copy that the console shows",
+        )],
+    },
+    Permissions {
+        name: "sandboxed-containers-operator-pull-secret",
+        namespace: Some(names::PULL_SECRET_NAMESPACE),
+        grants: &[grant(
+            "",
+            "secrets",
+            &["get", "list", "watch"],
+            &[names::PULL_SECRET],
+            "operator: apply.rs CopySecret; only digests of its values are kept in memory",
+        )],
+    },
+    Permissions {
+        name: "sandboxed-containers-operator-os-images",
+        namespace: Some(names::MCO_NAMESPACE),
+        grants: &[grant(
+            "",
+            "configmaps",
+            READ,
+            &[names::OS_IMAGES_CONFIG_MAP],
+            "engine: agent/config.rs: the image with the extensions of the operating system, for DaemonSet mode on OpenShift",
         )],
     },
     Permissions {

@@ -99,8 +99,29 @@ fn the_kustomization_lists_every_file() {
         kustomization["resources"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
     let expected: BTreeSet<&str> =
         files.keys().map(String::as_str).filter(|path| path.contains('/') && !path.contains(".md")).collect();
+    let expected: BTreeSet<&str> =
+        expected.into_iter().filter(|path| !path.starts_with("kubernetes/")).collect();
     assert_eq!(listed, expected);
     assert_eq!(kustomization["configurations"], json!(["image-fields.yaml"]));
+}
+
+/// Everything that the operator needs, and nothing that a cluster without OpenShift would refuse.
+#[test]
+fn kubernetes_gets_what_it_can_serve() {
+    let files = files().unwrap();
+    let kept = read(&files["kubernetes/osc.yaml"]);
+    for kind in ["ServiceMonitor", "PrometheusRule"] {
+        assert!(!kept.iter().any(|object| object["kind"] == kind), "{kind}");
+    }
+    let namespaces: BTreeSet<&str> =
+        kept.iter().filter_map(|object| object["metadata"]["namespace"].as_str()).collect();
+    assert_eq!(namespaces, ["default", osc_api::names::OPERATOR_NAMESPACE].into());
+    for kind in
+        ["CustomResourceDefinition", "Deployment", "ClusterRole", "ClusterRoleBinding", "ServiceAccount"]
+    {
+        let count = |objects: &[Value]| objects.iter().filter(|object| object["kind"] == kind).count();
+        assert_eq!(count(&kept), count(&objects()), "{kind}");
+    }
 }
 
 #[test]
@@ -114,13 +135,16 @@ fn every_image_is_by_digest_and_in_the_kustomization() {
         .collect();
     let deployment = operator::deployment().unwrap();
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-    let monitor = container["env"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|variable| variable["name"] == "RELATED_IMAGE_KATA_MONITOR")
-        .unwrap();
-    assert_eq!(named, [container["image"].as_str().unwrap(), monitor["value"].as_str().unwrap()]);
+    let variable = |name: &str| {
+        let all = container["env"].as_array().unwrap();
+        all.iter().find(|variable| variable["name"] == name).unwrap()["value"].as_str().unwrap()
+    };
+    let images = [
+        container["image"].as_str().unwrap(),
+        variable("RELATED_IMAGE_KATA_MONITOR"),
+        variable("RELATED_IMAGE_NODE_AGENT"),
+    ];
+    assert_eq!(named, images);
     assert_eq!(PLACEHOLDER_DIGEST.len(), "sha256:".len() + 64);
 }
 
@@ -317,9 +341,14 @@ fn permissions_are_narrow() {
         // are told by the finalizer that they carry.
         let told_otherwise = grant.resource == "runtimeclasses";
         assert!(!verbs.contains("delete") || told_otherwise || !grant.names.is_empty(), "{what}");
-        // Of Secrets it has to do with its own.
-        let own = grant.names == ["osc-webhook-certificates"];
-        assert!(grant.resource != "secrets" || own && permissions.namespace.is_some(), "{what}");
+        // Of Secrets: its own authority of webhooks, the pull secret and its copy.
+        let known = [
+            osc_engine::security::webhooks::AUTHORITY_SECRET,
+            osc_api::names::PULL_SECRET,
+            osc_api::names::AUTH_SECRET,
+        ];
+        let named = matches!(grant.names, [name] if known.contains(name));
+        assert!(grant.resource != "secrets" || named && permissions.namespace.is_some(), "{what}");
     }
 }
 

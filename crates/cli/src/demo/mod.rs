@@ -1,5 +1,6 @@
 //! `osc demo`: the whole life of a KataConfig, on an embedded cluster, with the operator that runs in real ones.
 
+mod gates;
 mod inventory;
 mod scenario;
 mod stage;

@@ -18,6 +18,10 @@ pub enum Scenario {
     Degraded,
     /// The pool is paused during the installation, and the installation is given up.
     Paused,
+    /// Kubernetes without the Machine Config Operator: agents install, and one of them fails at first.
+    Daemonset,
+    /// Nodes with confidential hardware, and the gate for it.
+    Confidential,
 }
 
 impl Scenario {
@@ -26,6 +30,13 @@ impl Scenario {
         let regular = Topology { workers, ..Topology::default() };
         match self {
             Self::Regular | Self::Degraded | Self::Paused => regular,
+            Self::Daemonset => {
+                Topology { kind: Kind::PlainKubernetes, version: "1.32.5".to_owned(), ..regular }
+            }
+            Self::Confidential => {
+                let tdx = ("intel.feature.node.kubernetes.io/tdx".to_owned(), "true".to_owned());
+                Topology { worker_labels: [tdx].into(), ..regular }
+            }
             Self::Okd => Topology { product: false, ..regular },
             Self::Compact => Topology { kind: Kind::Compact, workers: 0, ..regular },
             Self::SingleNode => Topology { kind: Kind::SingleNode, control_plane: 1, workers: 0, ..regular },
@@ -35,6 +46,16 @@ impl Scenario {
     /// Whether the control plane does the work.
     pub fn converged(self) -> bool {
         matches!(self, Self::Compact | Self::SingleNode)
+    }
+
+    /// The command that a person types there.
+    pub fn tool(self) -> &'static str {
+        if self == Self::Daemonset { "kubectl" } else { "oc" }
+    }
+
+    /// What the cluster is.
+    pub fn product(self) -> &'static str {
+        if self == Self::Daemonset { "Kubernetes" } else { "OpenShift" }
     }
 
     /// The cluster in a sentence.

@@ -33,6 +33,8 @@ pub struct Stage {
     pub screen: Screen,
     /// What happens on the cluster.
     pub follow: Follow,
+    /// The command that a person types.
+    pub tool: &'static str,
     /// Where the kubeconfig is.
     pub kubeconfig: PathBuf,
     temporary: Option<PathBuf>,
@@ -72,6 +74,7 @@ impl Stage {
             client,
             screen,
             follow,
+            tool: arguments.scenario.tool(),
             kubeconfig,
             temporary,
             cluster,
@@ -210,6 +213,7 @@ fn start_operator(
     let options = osc_operator::Options {
         metrics_bind_address: BindAddress(None),
         monitor_image: Some("quay.io/openshift-sandboxed-containers/osc-monitor:demo".to_owned()),
+        agent_image: Some("quay.io/openshift-sandboxed-containers/osc-node:demo".to_owned()),
         ..osc_operator::Options::default()
     };
     // The operator's time is the cluster's.

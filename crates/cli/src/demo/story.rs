@@ -14,13 +14,16 @@ use osc_devcluster::sim::annotations;
 use serde_json::{Value, json};
 
 use super::Arguments;
+use super::gates::{play_agents, play_confidential};
 use super::inventory::Inventory;
 use super::scenario::Scenario;
 use super::stage::{Stage, read_manifest};
 use crate::view::{Snapshot, style};
 
-const KATA_CONFIGS: &str = "/apis/kataconfiguration.openshift.io/v1/kataconfigs";
-const RUNTIME_CLASSES: &str = "/apis/node.k8s.io/v1/runtimeclasses";
+/// Where KataConfigs are.
+pub const KATA_CONFIGS: &str = "/apis/kataconfiguration.openshift.io/v1/kataconfigs";
+/// Where runtime classes are.
+pub const RUNTIME_CLASSES: &str = "/apis/node.k8s.io/v1/runtimeclasses";
 const POOLS: &str = "/apis/machineconfiguration.openshift.io/v1/machineconfigpools";
 const POD_NAMESPACE: &str = "default";
 const POD_MANIFEST: &str = "docs/examples/pod-kata.yaml";
@@ -29,6 +32,14 @@ const POD_MANIFEST: &str = "docs/examples/pod-kata.yaml";
 pub async fn play(stage: &Stage, arguments: &Arguments) -> anyhow::Result<()> {
     introduce(stage, arguments);
     let before = Inventory::take(&stage.client).await.context("cannot list what is on the cluster")?;
+    if let Scenario::Daemonset | Scenario::Confidential = arguments.scenario {
+        if arguments.scenario == Scenario::Daemonset {
+            play_agents(stage, arguments).await?;
+        } else {
+            play_confidential(stage, arguments).await?;
+        }
+        return if arguments.keep { keep(stage).await } else { prove(stage, &before).await };
+    }
     let name = match arguments.scenario {
         Scenario::Degraded => install_with_a_degraded_node(stage, arguments).await?,
         Scenario::Paused => install_into_a_paused_pool(stage, arguments).await?,
@@ -51,19 +62,20 @@ pub async fn play(stage: &Stage, arguments: &Arguments) -> anyhow::Result<()> {
 fn introduce(stage: &Stage, arguments: &Arguments) {
     let cluster = arguments.scenario.describe(arguments.workers);
     stage.say(&format!(
-        "An embedded OpenShift cluster ({cluster}); one second here is {} seconds there.\nThe operator runs against it over \
+        "An embedded {} cluster ({cluster}); one second here is {} seconds there.\nThe operator runs against it over \
          HTTP, as it would in a real one.\nKUBECONFIG={}",
+        arguments.scenario.product(),
         arguments.speed,
         stage.kubeconfig.display()
     ));
 }
 
 /// Applies the KataConfig; returns its name.
-async fn apply_kata_config(stage: &Stage, arguments: &Arguments) -> anyhow::Result<String> {
+pub async fn apply_kata_config(stage: &Stage, arguments: &Arguments) -> anyhow::Result<String> {
     stage.scene("Install Kata");
     let object = read_manifest(&arguments.filename)?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let command = format!("oc apply -f {}", arguments.filename.display());
+    let command = format!("{} apply -f {}", stage.tool, arguments.filename.display());
     stage.typed(&command, &told(&name, "created"), stage.apply(&object)).await?;
     Ok(name)
 }
@@ -79,7 +91,8 @@ async fn install(stage: &Stage, arguments: &Arguments) -> anyhow::Result<String>
     Ok(name)
 }
 
-async fn installed(stage: &Stage) -> anyhow::Result<()> {
+/// Waits for the installation and shows what there is.
+pub async fn installed(stage: &Stage) -> anyhow::Result<()> {
     stage.until("Kata is installed", |snapshot| is_ready(snapshot) && snapshot.settled()).await?;
     stage.get("oc get kataconfig", KATA_CONFIGS).await?;
     stage.get("oc get runtimeclass", RUNTIME_CLASSES).await?;
@@ -101,11 +114,18 @@ async fn get_pools(stage: &Stage) -> anyhow::Result<()> {
     stage.get("oc get mcp", POOLS).await
 }
 
-fn is_ready(snapshot: &Snapshot) -> bool {
+/// Whether Kata can be used wherever it is asked for.
+pub fn is_ready(snapshot: &Snapshot) -> bool {
     snapshot.condition("Ready").is_some_and(|(status, ..)| status == "True")
 }
 
-fn has_reason(snapshot: &Snapshot, type_: &str, wanted: &str) -> bool {
+/// The message of a condition.
+pub fn told_in(snapshot: &Snapshot, type_: &str) -> String {
+    snapshot.condition(type_).map(|(.., message)| message).unwrap_or_default()
+}
+
+/// Whether a condition has that reason.
+pub fn has_reason(snapshot: &Snapshot, type_: &str, wanted: &str) -> bool {
     snapshot.condition(type_).is_some_and(|(_, reason, _)| reason == wanted)
 }
 
@@ -188,28 +208,29 @@ async fn select_fewer_nodes(stage: &Stage, name: &str) -> anyhow::Result<()> {
     get_pools(stage).await
 }
 
-async fn blocked_uninstall(stage: &Stage, name: &str) -> anyhow::Result<()> {
+/// Deletes the KataConfig while a pod uses Kata, then the pod.
+pub async fn blocked_uninstall(stage: &Stage, name: &str) -> anyhow::Result<()> {
     stage.scene("A running pod blocks removal");
     let file = Path::new(POD_MANIFEST);
     let pod = read_manifest(file)?;
     let pod_name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let command = format!("oc apply -f {POD_MANIFEST}");
+    let command = format!("{} apply -f {POD_MANIFEST}", stage.tool);
     stage.typed(&command, &format!("pod/{pod_name} created"), stage.apply(&pod)).await?;
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), POD_NAMESPACE);
     wait_for_pod(&pods, pod_name, |pod| {
         pod.and_then(|pod| pod.status.as_ref()).and_then(|status| status.phase.as_deref()) == Some("Running")
     })
     .await?;
-    stage.get("oc get pods", &format!("/api/v1/namespaces/{POD_NAMESPACE}/pods")).await?;
+    stage
+        .get(&format!("{} get pods", stage.tool), &format!("/api/v1/namespaces/{POD_NAMESPACE}/pods"))
+        .await?;
     delete_kata_config(stage, name).await?;
     let blocked = |snapshot: &Snapshot| has_reason(snapshot, "InProgress", "BlockedByExistingKataPods");
     let snapshot = stage.until("removal is blocked", blocked).await?;
-    if let Some((.., message)) = snapshot.condition("Ready") {
-        stage.say(&message);
-    }
+    stage.say(&told_in(&snapshot, "Ready"));
     let deletion =
         async { pods.delete(pod_name, &DeleteParams::default()).await.context("cannot delete the pod") };
-    let command = format!("oc delete pod {pod_name}");
+    let command = format!("{} delete pod {pod_name}", stage.tool);
     stage.typed(&command, &format!("pod \"{pod_name}\" deleted"), deletion).await?;
     Ok(())
 }
@@ -222,7 +243,7 @@ async fn delete_kata_config(stage: &Stage, name: &str) -> anyhow::Result<()> {
             .with_context(|| format!("cannot delete KataConfig {name}"))
     };
     let output = format!("kataconfig.kataconfiguration.openshift.io \"{name}\" deleted");
-    stage.typed(&format!("oc delete kataconfig {name} --wait=false"), &output, deletion).await?;
+    stage.typed(&format!("{} delete kataconfig {name} --wait=false", stage.tool), &output, deletion).await?;
     Ok(())
 }
 

@@ -6,7 +6,8 @@ use anyhow::{bail, ensure};
 use clap::ValueEnum;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use osc_api::names;
-use osc_engine::security::webhooks::{FEATURE_GATES, MEMORY_OVERHEAD_KEY};
+use osc_api::names::FEATURE_GATES;
+use osc_engine::security::webhooks::MEMORY_OVERHEAD_KEY;
 use osc_engine::selector::Selector;
 
 use super::cluster::Known;

@@ -126,6 +126,7 @@ async fn play(question: Question) -> anyhow::Result<Outcome> {
     let options = Options {
         metrics_bind_address: BindAddress(None),
         monitor_image: Some(question.monitor_image),
+        agent_image: Some("IMAGE-OF-NODE-AGENT".to_owned()),
         extension: question.extension,
         ..Options::default()
     };

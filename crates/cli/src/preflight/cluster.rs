@@ -1,6 +1,6 @@
 //! Checks of the cluster as a whole: release, APIs, what could not be read, rights.
 
-use osc_api::names;
+use osc_api::{DeploymentMode, names};
 use osc_engine::Kind;
 
 use super::finding::Finding;
@@ -96,14 +96,18 @@ fn numbers(version: &str) -> Option<(u64, u64, u64)> {
 
 /// The Machine Config Operator, without which nothing happens.
 pub fn machine_config_operator(situation: &Situation<'_>) -> Vec<Finding> {
-    if situation.observed.capabilities.machine_config {
+    if situation.observed.capabilities.machine_config || situation.mode == DeploymentMode::DaemonSet {
         return Vec::new();
     }
     vec![
         Finding::blocks("MachineConfigOperatorAbsent", "the cluster does not serve MachineConfig and MachineConfigPool")
-            .why("Kata is put on the nodes by the Machine Config Operator. Hosted control planes and plain Kubernetes have none.")
-            .remedy("Install Kata on a cluster that has it.")
-            .command("oc get clusteroperator machine-config"),
+            .why("The gate deploymentMode asks for machine configs, or says nothing, which means the same on OpenShift.")
+            .remedy("Let node agents install: set deploymentMode to DaemonSetFallback.")
+            .command(format!(
+                "oc create configmap {} -n {} --from-literal=deploymentMode=DaemonSetFallback",
+                names::FEATURE_GATES,
+                names::OPERATOR_NAMESPACE
+            )),
     ]
 }
 

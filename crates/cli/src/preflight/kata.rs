@@ -1,7 +1,7 @@
 //! Checks of what is asked for, and of what is there already: KataConfigs, runtime classes, other installations.
 
-use osc_api::names;
-use osc_engine::delivery::DaemonSetMode;
+use osc_api::{DeploymentMode, names};
+use osc_engine::delivery::AgentTraces;
 use osc_engine::runtime_class::is_ours;
 use osc_engine::{Kind, Settings};
 
@@ -91,20 +91,23 @@ pub fn runtime_class(situation: &Situation<'_>) -> Vec<Finding> {
     vec![finding.at(format!("RuntimeClass {name}")).command(format!("oc get runtimeclass {name} -o yaml"))]
 }
 
-/// An installation of another kind.
+/// Node agents install, or have installed: another way, without the drains and reboots of the Machine Config Operator.
 pub fn daemon_set_mode(situation: &Situation<'_>) -> Vec<Finding> {
     let settings = Settings::default();
-    let Some(found) = DaemonSetMode::find(situation.observed, &settings) else { return Vec::new() };
-    let why = match situation.intent {
-        Intent::Apply(kata_config) => found.refusal(kata_config.metadata.name.as_deref().unwrap_or_default()),
-        Intent::Delete => found.refusal_to_remove(&settings),
-    };
+    if situation.mode != DeploymentMode::DaemonSet {
+        return Vec::new();
+    }
+    let found = AgentTraces::find(situation.observed, &settings);
+    let found = found.unwrap_or(AgentTraces { nodes: Vec::new(), daemon_sets: Vec::new() });
     vec![
-        Finding::blocks("DaemonSetMode", "Kata was installed here by a node agent, in DaemonSet mode")
+        Finding::info("DaemonSetMode", "node agents bring Kata to the nodes, in DaemonSet mode")
             .at_all(found.nodes.iter().map(|node| format!("Node {node}")))
             .at_all(found.daemon_sets.iter().map(|name| format!("DaemonSet {}/{name}", settings.namespace)))
-            .why(why)
-            .remedy("Remove it with the operator that installed it.")
-            .command("oc get daemonsets -n openshift-sandboxed-containers-operator"),
+            .why(
+                "No node is drained or rebooted by the operator; the container runtime of one node after the other is \
+                 restarted. What the Machine Config Operator would do is not checked.",
+            )
+            .remedy("Nothing; nodes whose operating system needs a reboot are told in the condition Degraded.")
+            .command("kubectl get nodes -L kataconfiguration.openshift.io/kata-ds-rpm-install"),
     ]
 }

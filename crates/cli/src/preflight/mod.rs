@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
-use osc_api::{KataConfig, names};
+use osc_api::{DeploymentMode, KataConfig, names};
 use serde_json::{Value, json};
 
 use crate::Output;
@@ -45,6 +45,19 @@ pub struct Arguments {
 /// One check.
 type Check = fn(&Situation<'_>) -> Vec<Finding>;
 
+/// Those that mean something where node agents install.
+const AGENT_CHECKS: [Check; 9] = [
+    cluster::operator,
+    cluster::rights,
+    kata::specification,
+    kata::present,
+    kata::daemon_set_mode,
+    kata::runtime_class,
+    drain::kata_pods,
+    cluster::release,
+    cluster::unreadable,
+];
+
 /// All checks, the most general first.
 const CHECKS: [Check; 20] = [
     cluster::machine_config_operator,
@@ -73,7 +86,11 @@ const CHECKS: [Check; 20] = [
 pub fn findings(snapshot: &Snapshot, intent: &Intent) -> Vec<Finding> {
     let observed = snapshot.observed();
     let situation = Situation::new(snapshot, &observed, intent);
-    let mut found: Vec<Finding> = CHECKS.iter().flat_map(|check| check(&situation)).collect();
+    let checks: &[Check] = match situation.mode {
+        DeploymentMode::MachineConfig => &CHECKS,
+        DeploymentMode::DaemonSet => &AGENT_CHECKS,
+    };
+    let mut found: Vec<Finding> = checks.iter().flat_map(|check| check(&situation)).collect();
     found.sort_by_key(|finding| finding.severity);
     found
 }

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
-use osc_api::{KataConfig, names};
-use osc_engine::decide::Precedence;
+use osc_api::{DeploymentMode, KataConfig, names};
+use osc_engine::decide::{self, Precedence};
 use osc_engine::delivery;
+use osc_engine::gates::FeatureGates;
 use osc_engine::layout::{Layout, Membership};
+use osc_engine::mode;
 use osc_engine::nodes::{NodeState, Survey};
 use osc_engine::spec::{self, ValidSpec};
-use osc_engine::{KataConfigView, Kind, NodeView, Observed};
+use osc_engine::{KataConfigView, Kind, NodeView, Observed, Settings};
 
 use crate::snapshot::Snapshot;
 
@@ -49,6 +51,18 @@ pub fn oldest(snapshot: &Snapshot) -> Option<&KataConfig> {
     snapshot.kata_configs.iter().min_by_key(|kata_config| Precedence::of_metadata(&kata_config.metadata))
 }
 
+/// How Kata came to the nodes, or would come.
+fn mode_of(observed: &Observed) -> DeploymentMode {
+    let settings = Settings::default();
+    let kata_config = decide::oldest(&observed.kata_configs);
+    let installed = match kata_config {
+        Some(kata_config) => mode::installed(observed, &settings, kata_config),
+        None => None,
+    };
+    installed
+        .unwrap_or_else(|| mode::requested(&FeatureGates::of(observed, &settings), observed.capabilities))
+}
+
 /// What the checks look at.
 pub struct Situation<'a> {
     /// The cluster.
@@ -57,6 +71,8 @@ pub struct Situation<'a> {
     pub observed: &'a Observed,
     /// What is asked for.
     pub intent: &'a Intent,
+    /// How Kata comes to the nodes.
+    pub mode: DeploymentMode,
     /// Regular or converged.
     pub layout: Layout,
     /// The specification, or what is wrong with it; `None` when deleting.
@@ -72,6 +88,7 @@ pub struct Situation<'a> {
 impl<'a> Situation<'a> {
     /// Works it out.
     pub fn new(snapshot: &'a Snapshot, observed: &'a Observed, intent: &'a Intent) -> Self {
+        let mode = mode_of(observed);
         let layout = Layout::detect(observed);
         let spec = match intent {
             Intent::Apply(kata_config) => Some(spec::validate(&view(kata_config))),
@@ -83,8 +100,17 @@ impl<'a> Situation<'a> {
             (Layout::Regular, Some(valid)) => Membership::of(observed, valid),
             _ => Membership { selected: survey.labelled, ..Membership::default() },
         };
-        let mut situation =
-            Self { snapshot, observed, intent, layout, spec, membership, survey, affected: BTreeSet::new() };
+        let mut situation = Self {
+            snapshot,
+            observed,
+            intent,
+            mode,
+            layout,
+            spec,
+            membership,
+            survey,
+            affected: BTreeSet::new(),
+        };
         situation.affected = situation.find_affected();
         situation
     }

@@ -159,6 +159,14 @@ fn a_cluster_without_the_machine_config_operator_is_told() {
         Topology { kind: Kind::PlainKubernetes, version: "1.32.5".to_owned(), ..Topology::default() };
     let mut snapshot = with(&topology, vec![]);
     snapshot.rights = Some(rights(&[]));
+    let gates = object(
+        "v1",
+        "ConfigMap",
+        json!({"name": names::FEATURE_GATES, "namespace": names::OPERATOR_NAMESPACE}),
+        json!({"data": {"deploymentMode": "MachineConfig"}}),
+    );
+    check(&snapshot, &all_workers(), &[(Info, "DaemonSetMode")]);
+    snapshot.objects.push(gates);
     check(&snapshot, &all_workers(), &[(Blocks, "MachineConfigOperatorAbsent")]);
 }
 
@@ -246,11 +254,17 @@ fn a_runtime_class_of_somebody_else_collides_only_with_another_handler() {
 }
 
 #[test]
-fn an_installation_by_a_node_agent_is_not_ours_to_touch() {
+fn an_installation_by_node_agents_is_told() {
     let labelled = node("worker-0", |node| {
         node["metadata"]["labels"][names::DAEMON_SET_MODE_LABEL] = json!("installed");
     });
-    let found = check(&cluster(vec![labelled]), &all_workers(), &[(Blocks, "DaemonSetMode")]);
+    let kata_config = object(
+        "kataconfiguration.openshift.io/v1",
+        "KataConfig",
+        json!({"name": "example-kataconfig"}),
+        json!({"spec": {}}),
+    );
+    let found = check(&cluster(vec![labelled, kata_config]), &all_workers(), &[(Info, "DaemonSetMode")]);
     assert_eq!(found[0].places, ["Node worker-0"]);
 }
 

@@ -94,8 +94,12 @@ pub const KINDS: &[Kind] = &[
         &[
             (names::OPERATOR_NAMESPACE, names::DASHBOARD_CONFIG_MAP),
             (names::DASHBOARD_NAMESPACE, names::DASHBOARD_CONFIG_MAP),
+            (names::OPERATOR_NAMESPACE, names::FEATURE_GATES),
+            (names::OPERATOR_NAMESPACE, names::LAYERED_IMAGE_CONFIG_MAP),
+            (names::OPERATOR_NAMESPACE, names::DAEMON_SET_CONFIG_MAP),
+            (names::MCO_NAMESPACE, names::OS_IMAGES_CONFIG_MAP),
         ],
-        "nothing is said about the dashboard",
+        "nothing is said about the dashboard, and the feature gates are taken for absent",
     ),
     named(
         "apps",

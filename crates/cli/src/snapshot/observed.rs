@@ -17,7 +17,7 @@ use super::Snapshot;
 use super::reduce::is_rendered;
 
 /// Kinds of which the engine reads whole objects.
-const WHOLE: [Kind; 9] = [
+const WHOLE: [Kind; 10] = [
     Kind::MachineConfig,
     Kind::MachineConfigPool,
     Kind::ContainerRuntimeConfig,
@@ -27,6 +27,7 @@ const WHOLE: [Kind; 9] = [
     Kind::ConfigMap,
     Kind::Namespace,
     Kind::ClusterVersion,
+    Kind::Infrastructure,
 ];
 
 fn read<T: DeserializeOwned>(object: &Value) -> Option<T> {

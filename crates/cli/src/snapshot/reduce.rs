@@ -94,7 +94,11 @@ fn kept_already(field: &str) -> bool {
 }
 
 /// Only these annotations: others carry whatever people put there, such as the last applied configuration.
-const ANNOTATIONS: [&str; 2] = ["machineconfiguration.openshift.io/", "kubernetes.io/config.mirror"];
+const ANNOTATIONS: [&str; 3] = [
+    "machineconfiguration.openshift.io/",
+    "kubernetes.io/config.mirror",
+    "kataconfiguration.openshift.io/kata-ds-",
+];
 
 fn metadata(metadata: &Value) -> Value {
     let mut kept = pick(

@@ -7,9 +7,12 @@
 //! | [`REBOOT_FACTOR`] | node, pool | number | reboots take that many times as long; text that is no number counts as 1 |
 //! | [`REBOOT_HANGS`] | node, pool | anything | a reboot does not end until the annotation is removed |
 //! | [`RESTART`] | node | anything | the node reboots once, outside any rollout; the annotation is removed |
+//! | [`AGENT_FAILS`] | node | message | the node agent of DaemonSet mode fails with this message until the annotation is removed |
+//! | [`AGENT_NEEDS_REBOOT`] | node | anything | what the node agent installs takes effect with a reboot |
 //! | [`SCRIPT`] | pod, pod template, Job | [script](super::script) | what becomes of the pod |
 //! | [`REPLACED`] | pod | text | when the pod goes, another of the same name takes its place |
 //! | [`REBOOTS`] | node | number | kept by the simulation: reboots so far |
+//! | [`AGENT_BOOT`] | node | text | kept by the simulation: the boot in which the node agent was done |
 //! | [`PENDING_CONFIG`], [`PENDING_BOOT_ID`] | node | text | kept by the simulation: the update that the running reboot installs |
 
 use std::collections::BTreeMap;
@@ -24,6 +27,12 @@ pub const REBOOT_FACTOR: &str = "devcluster.osc/reboot-factor";
 pub const REBOOT_HANGS: &str = "devcluster.osc/reboot-hangs";
 /// Reboots a node once.
 pub const RESTART: &str = "devcluster.osc/restart";
+/// Makes the node agent fail with this message.
+pub const AGENT_FAILS: &str = "devcluster.osc/agent-fails";
+/// Makes the node agent wait for a reboot when it has installed.
+pub const AGENT_NEEDS_REBOOT: &str = "devcluster.osc/agent-needs-reboot";
+/// The boot in which the node agent was done; what the real one finds on the node's disk.
+pub const AGENT_BOOT: &str = "devcluster.osc/agent-boot";
 /// What becomes of a pod.
 pub const SCRIPT: &str = "devcluster.osc/script";
 /// Somebody who is not simulated makes the pod anew when it goes: who that is.

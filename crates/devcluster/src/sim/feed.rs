@@ -27,7 +27,8 @@ where
     let mut mark = 0;
     let mut backoff = FIRST_BACKOFF;
     while let Some(event) = stream.next().await {
-        if event.is_ok() {
+        // The beginning of a try is no success yet.
+        if event.as_ref().is_ok_and(|event| !matches!(event, Event::Init)) {
             backoff = FIRST_BACKOFF;
         }
         match event {

@@ -8,6 +8,7 @@
 //! - [`pods`]: the scheduler and the kubelets.
 //! - [`workload`]: DaemonSets, Deployments, Jobs, PodDisruptionBudgets.
 //! - [`node`]: the taints that follow from a node's state.
+//! - [`node_agent`]: the agents that install Kata where there is no Machine Config Operator.
 //!
 //! A kind that the cluster does not serve counts as a kind without objects, so plain Kubernetes is fine too.
 //! Outages are survived: watches are taken up again, writes are tried again.
@@ -17,6 +18,7 @@ pub mod annotations;
 mod feed;
 pub mod machine_config;
 pub mod node;
+pub mod node_agent;
 mod options;
 pub mod placement;
 pub mod pods;
@@ -93,6 +95,8 @@ fn spawn_controllers(world: &Arc<World>, cancel: &CancellationToken, tasks: &mut
     let start = || (world.clone(), cancel.clone());
     let (w, c) = start();
     tasks.spawn(node::run(w, c));
+    let (w, c) = start();
+    tasks.spawn(node_agent::run(w, c));
     let (w, c) = start();
     tasks.spawn(pods::scheduler::run(w, c));
     let (w, c) = start();

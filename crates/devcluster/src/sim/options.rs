@@ -50,6 +50,8 @@ pub struct Timing {
     pub pod_stop: Duration,
     /// How long the pod of a Job runs when no script says otherwise.
     pub job: Duration,
+    /// How long a node agent takes to install or remove Kata.
+    pub agent: Duration,
     /// Until the controllers of workloads react.
     pub workload_delay: Duration,
 }
@@ -67,6 +69,7 @@ impl Default for Timing {
             pod_start: Duration::from_secs(3),
             pod_stop: Duration::from_secs(2),
             job: Duration::from_secs(10),
+            agent: Duration::from_secs(90),
             workload_delay: Duration::from_millis(500),
         }
     }

@@ -8,15 +8,11 @@ use osc_api::names;
 use serde_json::{Value, json};
 
 /// ServiceAccount, ClusterRole and binding of the node agent.
-pub const NAME: &str = "kata-install";
+pub const NAME: &str = names::AGENT_SERVICE_ACCOUNT;
 /// SecurityContextConstraints of the node agent.
 pub const SCC: &str = "kata-install-scc";
 /// Policy that keeps an agent to its node.
 pub const POLICY: &str = "kata-install-own-node";
-/// Node annotation: why the agent failed, in one sentence.
-pub const FAILURE_ANNOTATION: &str = "kataconfiguration.openshift.io/kata-ds-rpm-install-failure";
-/// Node annotation: what the agent installed.
-pub const VERSION_ANNOTATION: &str = "kataconfiguration.openshift.io/kata-ds-version";
 /// Where a token says on which node its pod runs.
 const NODE_CLAIM: &str = "authentication.kubernetes.io/node-name";
 
@@ -114,7 +110,7 @@ fn rules() -> Vec<Rule> {
             message: "the node agent may change only one label: kataconfiguration.openshift.io/kata-ds-rpm-install",
         },
         Rule {
-            expression: same_but("metadata.annotations", &[FAILURE_ANNOTATION, VERSION_ANNOTATION]),
+            expression: same_but("metadata.annotations", &[names::AGENT_FAILURE, names::AGENT_VERSION]),
             message: "the node agent may change only two annotations: \
                       kataconfiguration.openshift.io/kata-ds-rpm-install-failure and \
                       kataconfiguration.openshift.io/kata-ds-version",

@@ -84,8 +84,8 @@ const NOTHING_ELSE: &str = "nothing of a node but";
 #[case::nothing(json!({}), &[])]
 #[case::state(json!({"metadata": {"labels": {(names::DAEMON_SET_MODE_LABEL): "installed"}}}), &[])]
 #[case::state_gone(json!({"metadata": {"labels": {(names::DAEMON_SET_MODE_LABEL): null}}}), &[])]
-#[case::failure(json!({"metadata": {"annotations": {(FAILURE_ANNOTATION): "no space left"}}}), &[])]
-#[case::version(json!({"metadata": {"annotations": {(VERSION_ANNOTATION): "kata-containers-3.17.0"}}}), &[])]
+#[case::failure(json!({"metadata": {"annotations": {(names::AGENT_FAILURE): "no space left"}}}), &[])]
+#[case::version(json!({"metadata": {"annotations": {(names::AGENT_VERSION): "kata-containers-3.17.0"}}}), &[])]
 #[case::no_annotations_any_more(json!({"metadata": {"annotations": null}}), &[TWO_ANNOTATIONS])]
 #[case::no_labels_any_more(json!({"metadata": {"labels": null}}), &[ONE_LABEL])]
 #[case::role(json!({"metadata": {"labels": {"node-role.kubernetes.io/master": ""}}}), &[ONE_LABEL])]
@@ -124,7 +124,7 @@ fn an_agent_changes_its_own_node(#[case] node_of_token: Option<&str>, #[case] re
 fn a_node_without_labels_and_annotations_gets_them() {
     let old = json!({"metadata": {"name": "worker-0"}, "spec": {}});
     let new = json!({"metadata": {"name": "worker-0", "labels": {names::DAEMON_SET_MODE_LABEL: "installed"},
-        "annotations": {VERSION_ANNOTATION: "v"}}, "spec": {}});
+        "annotations": {names::AGENT_VERSION: "v"}}, "spec": {}});
     assert_eq!(verdict(&request(Some("worker-0")), &old, &new), [""; 0]);
 }
 

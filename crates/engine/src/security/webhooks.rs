@@ -34,8 +34,6 @@ pub const MEMORY_OVERHEAD_WEBHOOK: &str = "mpods.kb.io";
 /// Its path.
 pub const MEMORY_OVERHEAD_PATH: &str = "/mutate-pods-v1";
 
-/// Config map with the feature gates.
-pub const FEATURE_GATES: &str = "osc-feature-gates";
 /// Key of the feature gates that asks for a memory overhead.
 pub const MEMORY_OVERHEAD_KEY: &str = "memoryOverheadMB";
 

@@ -77,7 +77,7 @@ fn a_runtime_class_deleted_by_hand_waits_for_its_pods_and_is_made_again() {
     assert_ne!(class["metadata"]["uid"], old);
     assert!(class["metadata"]["deletionTimestamp"].is_null());
     assert_eq!(class["metadata"]["finalizers"], json!([names::RUNTIME_CLASS_FINALIZER]));
-    assert_eq!(world.status().runtime_classes, ["kata"]);
+    assert_eq!(world.status().runtime_classes, ["kata", "kata-nvidia-gpu"]);
     assert_eq!(world.reboots(), ONE_REBOOT.into());
 }
 
@@ -112,14 +112,14 @@ fn a_runtime_class_of_somebody_else_is_told_and_left_alone() {
         world.condition(KATA, "Ready"),
         "False RuntimeClassCollision: RuntimeClass kata belongs to handler \"kata-qemu\": pods cannot use Kata"
     );
-    assert!(world.status().runtime_classes.is_empty());
+    assert_eq!(world.status().runtime_classes, ["kata-nvidia-gpu"]);
 
     let mut freed = world.clone();
     freed.delete(Kind::RuntimeClass, "kata");
     freed.run();
     assert_eq!(freed.object(Kind::RuntimeClass, "kata").unwrap()["handler"], "kata");
     assert_eq!(freed.condition(KATA, "Degraded"), "False AsExpected: ");
-    assert_eq!(freed.status().runtime_classes, ["kata"]);
+    assert_eq!(freed.status().runtime_classes, ["kata-nvidia-gpu", "kata"]);
 
     world.add_pod("theirs", "web", "kata");
     world.remove(KATA);

@@ -88,7 +88,7 @@ fn the_runtime_class_appears_at_the_end_and_goes_first() {
     let last_change =
         world.trace.iter().rposition(|line| line.contains("installing: [\"worker-0\"]")).unwrap();
     assert!(class > last_change, "{:#?}", world.trace);
-    assert_eq!(world.status().runtime_classes, ["kata"]);
+    assert_eq!(world.status().runtime_classes, ["kata", "kata-nvidia-gpu"]);
 
     world.trace.clear();
     world.remove(KATA);

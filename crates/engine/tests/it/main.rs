@@ -1,8 +1,12 @@
 //! The engine against a model of a cluster: scenarios, defects that must not come back, interruptions, properties.
 //!
 //! [`world`] holds the cluster and runs it; [`store`] is the part that an API server does, [`mco`] the part that the
-//! Machine Config Operator does.
+//! Machine Config Operator does, [`agents`] the part of the node agents.
 
+#[cfg(test)]
+mod agents;
+#[cfg(test)]
+mod classes;
 #[cfg(test)]
 mod compact;
 #[cfg(test)]
@@ -17,6 +21,8 @@ mod golden;
 mod interleavings;
 #[cfg(test)]
 mod interruptions;
+#[cfg(test)]
+mod matrix;
 #[cfg(test)]
 mod mco;
 #[cfg(test)]

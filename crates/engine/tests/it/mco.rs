@@ -30,6 +30,10 @@ pub struct Machine {
     pub cannot_boot: bool,
     /// It was the Machine Config Operator that cordoned it.
     pub cordoned_by_mco: bool,
+    /// Why its node agent cannot do its work, if it cannot.
+    pub agent_fails: Option<String>,
+    /// Its node agent does nothing.
+    pub agent_is_dead: bool,
 }
 
 impl World {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, Time};
 use osc_api::kataconfig::StatusCondition;
-use osc_api::{KataConfigSpec, KataConfigStatus, KataNodesStatus, names};
+use osc_api::{DeploymentMode, KataConfigSpec, KataConfigStatus, KataNodesStatus, names};
+use osc_engine::gates::FeatureGates;
 use osc_engine::layout::Layout;
+use osc_engine::mode;
 use osc_engine::nodes::Survey;
 use osc_engine::observed::Pods;
 use osc_engine::{
@@ -46,7 +48,7 @@ fn time() -> impl Strategy<Value = Timestamp> {
     ]
 }
 
-fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
+fn labels() -> BoxedStrategy<BTreeMap<String, String>> {
     let keys = [
         names::WORKER_NODE_ROLE,
         names::WORKER_NODE_ROLE,
@@ -58,7 +60,35 @@ fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
         "kata",
         "",
     ];
-    btree_map(text(&keys), text(&["", "true", "yes", "\u{1f980}"]), 0..7)
+    let states = [
+        "waiting_to_install",
+        "installing",
+        "waiting_for_reboot",
+        "installed",
+        "install_failed",
+        "waiting_to_uninstall",
+        "uninstalling",
+        "uninstalled",
+        "uninstall_failed",
+        "",
+        "x",
+    ];
+    let labels = btree_map(text(&keys), text(&["", "true", "yes", "\u{1f980}"]), 0..7);
+    (labels, option::weighted(0.2, text(&states)))
+        .prop_map(|(mut labels, state)| {
+            labels.extend(state.map(|state| (names::DAEMON_SET_MODE_LABEL.to_owned(), state)));
+            labels
+        })
+        .boxed()
+}
+
+/// How Kata comes to the nodes for this KataConfig.
+fn mode_of(observed: &Observed, settings: &Settings, kata_config: &KataConfigView) -> DeploymentMode {
+    if kata_config.deleting {
+        return mode::of_removal(observed, settings, kata_config);
+    }
+    let requested = || mode::requested(&FeatureGates::of(observed, settings), observed.capabilities);
+    mode::installed(observed, settings, kata_config).unwrap_or_else(requested)
 }
 
 prop_compose! {
@@ -71,11 +101,15 @@ prop_compose! {
         draining: bool,
         unschedulable: bool,
         ready: bool,
+        agent_failure in option::of(text(&["", "no space left on device"])),
+        agent_version in option::of(text(&["bundle sha256:ab12"])),
         changed_at in time(),
+        labels_changed_at in time(),
     ) -> Arc<NodeView> {
         let name = name.to_owned();
         Arc::new(NodeView {
-            name, labels, mco_state, current_config, desired_config, mco_reason, draining, unschedulable, ready, changed_at,
+            name, labels, mco_state, current_config, desired_config, mco_reason, draining, unschedulable, ready,
+            agent_failure, agent_version, changed_at, labels_changed_at,
         })
     }
 }
@@ -170,7 +204,7 @@ fn plausible() -> impl Strategy<Value = Value> {
     )
 }
 
-fn objects() -> impl Strategy<Value = BTreeMap<ObjectId, Arc<Value>>> {
+fn objects() -> BoxedStrategy<BTreeMap<ObjectId, Arc<Value>>> {
     let namespace = names::OPERATOR_NAMESPACE;
     let ids = vec![
         ObjectId::cluster(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG),
@@ -179,6 +213,8 @@ fn objects() -> impl Strategy<Value = BTreeMap<ObjectId, Arc<Value>>> {
         ObjectId::cluster(Kind::ContainerRuntimeConfig, names::CONTAINER_RUNTIME_CONFIG),
         ObjectId::cluster(Kind::RuntimeClass, names::KATA_RUNTIME_CLASS),
         ObjectId::cluster(Kind::RuntimeClass, names::REMOTE_RUNTIME_CLASS),
+        ObjectId::cluster(Kind::RuntimeClass, names::GPU_RUNTIME_CLASS),
+        ObjectId::cluster(Kind::RuntimeClass, names::CONFIDENTIAL_RUNTIME_CLASS),
         ObjectId::cluster(Kind::SecurityContextConstraints, names::MONITOR_SCC),
         ObjectId::cluster(Kind::Namespace, namespace),
         ObjectId::cluster(Kind::ClusterVersion, names::CLUSTER_VERSION),
@@ -186,42 +222,87 @@ fn objects() -> impl Strategy<Value = BTreeMap<ObjectId, Arc<Value>>> {
         ObjectId::namespaced(Kind::ConfigMap, namespace, names::DASHBOARD_CONFIG_MAP),
         ObjectId::namespaced(Kind::ConfigMap, names::DASHBOARD_NAMESPACE, names::DASHBOARD_CONFIG_MAP),
     ];
-    let agent = ObjectId::namespaced(Kind::DaemonSet, namespace, names::DAEMON_SET_MODE_DAEMON_SETS[0]);
+    let agent = ObjectId::namespaced(Kind::DaemonSet, namespace, names::INSTALL_DAEMON_SET);
+    let gates = ObjectId::namespaced(Kind::ConfigMap, namespace, names::FEATURE_GATES);
+    let settings = ObjectId::namespaced(Kind::ConfigMap, namespace, names::DAEMON_SET_CONFIG_MAP);
     let objects = btree_map(select(ids), prop_oneof![plausible(), garbage()].prop_map(Arc::new), 0..8);
-    (objects, prop::bool::weighted(0.02)).prop_map(move |(mut objects, daemon_set_mode)| {
-        if daemon_set_mode {
-            objects.insert(agent.clone(), Arc::new(json!({})));
-        }
-        objects
+    (objects, prop::bool::weighted(0.02), option::of(data(&GATES)), option::of(data(&AGENT)))
+        .prop_map(move |(mut objects, daemon_set_mode, said, told)| {
+            if daemon_set_mode {
+                objects.insert(agent.clone(), Arc::new(json!({})));
+            }
+            objects.extend(said.map(|said| (gates.clone(), Arc::new(said))));
+            objects.extend(told.map(|told| (settings.clone(), Arc::new(told))));
+            objects
+        })
+        .boxed()
+}
+
+const GATES: [(&str, &[&str]); 4] = [
+    ("confidential", &["true", "false", "?"]),
+    ("deploymentMode", &["MachineConfig", "DaemonSet", "DaemonSetFallback", "?"]),
+    ("layeredImageDeployment", &["true", "?"]),
+    ("CONFIDENTIAL", &["true"]),
+];
+const AGENT: [(&str, &[&str]); 3] =
+    [("image", &["agent@sha256:0", ""]), ("maxUnavailable", &["2", "50%", "-1"]), ("bundle", &["/b"])];
+
+/// A ConfigMap with some of these values.
+fn data(entries: &'static [(&'static str, &'static [&'static str])]) -> impl Strategy<Value = Value> {
+    let keys: Vec<&'static str> = entries.iter().map(|(key, _)| *key).collect();
+    let length = keys.len();
+    (subsequence(keys, 0..=length), any::<prop::sample::Index>()).prop_map(move |(keys, index)| {
+        let value = |key: &str| {
+            let (_, values) = entries.iter().find(|(known, _)| *known == key).unwrap();
+            json!(index.get(values))
+        };
+        let data: serde_json::Map<String, Value> =
+            keys.into_iter().map(|key| (key.to_owned(), value(key))).collect();
+        json!({"data": data})
     })
 }
 
-fn status() -> impl Strategy<Value = KataConfigStatus> {
+fn status() -> BoxedStrategy<KataConfigStatus> {
     let conditions = btree_map(
         text(&["InProgress", "Ready", "Degraded", "Other"]),
         (text(&["True", "False", "Unknown"]), text(&["", "Installing", "Failed"]), text(&["", "x"]), time()),
         0..4,
     );
     let nodes = || vec(text(&NODES), 0..2);
-    (conditions, nodes(), nodes(), vec(text(&["kata", "kata-remote"]), 0..2), any::<bool>()).prop_map(
-        |(conditions, installed, waiting_to_uninstall, runtime_classes, waiting_for_mco_to_start)| {
-            KataConfigStatus {
+    let mode = option::of(select(vec![DeploymentMode::MachineConfig, DeploymentMode::DaemonSet]));
+    (conditions, nodes(), nodes(), vec(text(&["kata", "kata-remote"]), 0..2), any::<bool>(), mode)
+        .prop_map(
+            |(
+                conditions,
+                installed,
+                waiting_to_uninstall,
                 runtime_classes,
-                kata_nodes: KataNodesStatus { installed, waiting_to_uninstall, ..KataNodesStatus::default() },
-                conditions: conditions
-                    .into_iter()
-                    .map(|(type_, (status, reason, message, at))| StatusCondition {
-                        type_,
-                        status,
-                        last_transition_time: Time(at),
-                        reason,
-                        message,
-                    })
-                    .collect(),
                 waiting_for_mco_to_start,
-            }
-        },
-    )
+                mode,
+            )| {
+                KataConfigStatus {
+                    runtime_classes,
+                    kata_nodes: KataNodesStatus {
+                        installed,
+                        waiting_to_uninstall,
+                        ..KataNodesStatus::default()
+                    },
+                    conditions: conditions
+                        .into_iter()
+                        .map(|(type_, (status, reason, message, at))| StatusCondition {
+                            type_,
+                            status,
+                            last_transition_time: Time(at),
+                            reason,
+                            message,
+                        })
+                        .collect(),
+                    waiting_for_mco_to_start,
+                    deployment_mode: mode,
+                }
+            },
+        )
+        .boxed()
 }
 
 prop_compose! {
@@ -259,6 +340,7 @@ fn pods() -> impl Strategy<Value = Pods> {
         namespace: "shop".to_owned(),
         name: "web".to_owned(),
         runtime_class,
+        node: "worker-0".to_owned(),
     });
     prop_oneof![
         1 => Just(Pods::Unknown),
@@ -287,8 +369,11 @@ prop_compose! {
         (machine_config, container_runtime_config, scc, openshift) in
             (prop::bool::weighted(0.9), any::<bool>(), any::<bool>(), any::<bool>()),
         unreadable in prop::bool::weighted(0.05),
-        kata_configs in (kata_config("a"), kata_config("b")).prop_flat_map(|(a, b)| some(vec![a, b])),
-        nodes in (node(NODES[0]), node(NODES[1]), node(NODES[2]), node(NODES[3]), node(NODES[4]))
+        kata_configs in (kata_config("a").boxed(), kata_config("b").boxed()).prop_flat_map(|(a, b)| some(vec![a, b])),
+        nodes in (
+            node(NODES[0]).boxed(), node(NODES[1]).boxed(), node(NODES[2]).boxed(), node(NODES[3]).boxed(),
+            node(NODES[4]).boxed(),
+        )
             .prop_flat_map(|(a, b, c, d, e)| some(vec![a, b, c, d, e])),
         pools in (pool("master"), pool("worker"), pool("kata-oc"), pool("infra"))
             .prop_flat_map(|(a, b, c, d)| some(vec![a, b, c, d])),
@@ -303,8 +388,9 @@ prop_compose! {
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
-    any::<bool>().prop_map(|monitor| Settings {
+    (any::<bool>(), any::<bool>()).prop_map(|(monitor, agent)| Settings {
         monitor_image: monitor.then(|| "monitor@sha256:0".to_owned()),
+        agent_image: agent.then(|| "agent@sha256:0".to_owned()),
         ..Settings::default()
     })
 }
@@ -327,9 +413,18 @@ proptest! {
 
     #[test]
     fn no_control_plane_node_is_given_the_role_and_nobody_twice(observed in observed(), settings in settings()) {
+        let Some(first) = osc_engine::decide::oldest(&observed.kata_configs) else { return Ok(()) };
+        let agents = mode_of(&observed, &settings, first) == DeploymentMode::DaemonSet;
+        let mut labelled = BTreeSet::new();
         for step in decide(&observed, &settings).steps {
             if let Step::LabelNode { node, key, value } = step {
                 let found = node_of(&observed, &node);
+                prop_assert!(labelled.insert((node.clone(), key)), "{} is written twice", key);
+                prop_assert!(found.labels.get(key).map(String::as_str) != value, "{} says so already", node);
+                if agents {
+                    prop_assert!(key == names::KATA_NODE_ROLE || key == names::DAEMON_SET_MODE_LABEL);
+                    continue;
+                }
                 prop_assert_eq!(key, names::KATA_NODE_ROLE);
                 prop_assert_eq!(found.has_kata_role(), value.is_none());
                 if value.is_some() {
@@ -338,6 +433,24 @@ proptest! {
                     prop_assert!(found.labels.contains_key(names::WORKER_NODE_ROLE));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn never_more_nodes_have_a_turn_than_may(observed in observed(), settings in settings()) {
+        let turns: Vec<String> = decide(&observed, &settings)
+            .steps
+            .into_iter()
+            .filter_map(|step| match step {
+                Step::LabelNode { node, value: Some("installing" | "uninstalling"), .. } => Some(node),
+                _ => None,
+            })
+            .collect();
+        let nodes = observed.nodes.len();
+        let max = osc_engine::agent::AgentConfig::of(&observed, &settings).max_unavailable.of(nodes);
+        prop_assert!(turns.len() <= max, "{turns:?}");
+        for node in turns {
+            prop_assert!(node_of(&observed, &node).ready);
         }
     }
 
@@ -362,6 +475,12 @@ proptest! {
         ));
         if lets_go {
             prop_assert!(first.deleting);
+            if mode_of(&observed, &settings, first) == DeploymentMode::DaemonSet {
+                for node in &observed.nodes {
+                    prop_assert!(!node.has_kata_role() && !node.has_label(names::DAEMON_SET_MODE_LABEL));
+                }
+                return Ok(());
+            }
             let layout = Layout::detect(&observed);
             prop_assert!(Survey::of(&observed, layout, true).nodes.is_empty());
             for node in observed.nodes.iter().filter(|node| layout == Layout::Regular && node.mco_state.is_some()) {

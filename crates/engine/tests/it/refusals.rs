@@ -108,8 +108,11 @@ fn without_the_machine_config_operator_installation_is_refused() {
     world.create(KATA, json!({}));
     world.run();
     let message = "deployment mode is set to MachineConfig, but it's not available: the cluster does not serve \
-                   machineconfiguration.openshift.io/v1 MachineConfig and MachineConfigPool; Kata can be installed \
-                   where the Machine Config Operator runs";
+                   machineconfiguration.openshift.io/v1 MachineConfig and MachineConfigPool. To install by a node agent, \
+                   set deploymentMode to DaemonSetFallback: oc create configmap osc-feature-gates -n \
+                   openshift-sandboxed-containers-operator --from-literal=deploymentMode=DaemonSetFallback, or, where the \
+                   map exists, oc patch configmap osc-feature-gates -n openshift-sandboxed-containers-operator --type merge \
+                   -p '{\"data\":{\"deploymentMode\":\"DaemonSetFallback\"}}'";
     assert_refused(&world, KATA, "MachineConfigOperatorAbsent", message);
     world.remove(KATA);
     world.run();
@@ -253,7 +256,7 @@ fn the_second_kata_config_takes_over_when_the_first_is_gone() {
     assert_eq!(another.finalizers, [names::KATACONFIG_FINALIZER]);
     let config = world.object(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG).unwrap();
     assert_eq!(config["metadata"]["labels"]["app"], "another");
-    assert_eq!(another.status.runtime_classes, ["kata"]);
+    assert_eq!(another.status.runtime_classes, ["kata", "kata-nvidia-gpu"]);
     world.remove("another");
     world.run();
     assert_clean(&world);

@@ -20,6 +20,12 @@ pub fn apply(cluster: &mut Observed, serial: &mut u64, step: &Step) -> Result<()
             merge(&mut next, object);
             put(cluster, serial, id.clone(), next);
         }
+        Step::CopySecret { id, object, key, from, from_key } => {
+            let source = cluster.objects.get(from).ok_or_else(|| format!("{from} not found"))?;
+            let mut next = object.clone();
+            next["digests"] = json!({*key: source["digests"][*from_key]});
+            put(cluster, serial, id.clone(), next);
+        }
         Step::Create { id, object } => {
             if !cluster.objects.contains_key(id) {
                 put(cluster, serial, id.clone(), object.clone());
@@ -96,7 +102,7 @@ fn fill_in(kind: Kind, object: &mut Value) {
                     "securityContext": {}, "terminationGracePeriodSeconds": 30, "serviceAccount": "monitor",
                 }},
             },
-            "status": {"desiredNumberScheduled": 0},
+            "status": {"desiredNumberScheduled": 0, "observedGeneration": 1},
         }),
         _ => json!({}),
     };

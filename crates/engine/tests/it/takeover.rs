@@ -1,7 +1,7 @@
 //! What the Go operator left: gone on with where that is possible, told where it is not.
 
 use osc_api::kataconfig::StatusCondition;
-use osc_api::{KataConfigStatus, names};
+use osc_api::{DeploymentMode, KataConfigStatus, names};
 use osc_engine::{Kind, ObjectId, Step};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -84,6 +84,7 @@ fn an_installation_of_the_go_operator_is_taken_over_without_touching_a_node() {
         .iter()
         .map(|step| match step {
             Step::Apply { id, .. }
+            | Step::CopySecret { id, .. }
             | Step::Create { id, .. }
             | Step::Replace { id, .. }
             | Step::Delete { id } => id.to_string(),
@@ -99,6 +100,7 @@ fn an_installation_of_the_go_operator_is_taken_over_without_touching_a_node() {
         [
             format!("Namespace {namespace}"),
             format!("SecurityContextConstraints {}", names::MONITOR_SCC),
+            "RuntimeClass kata-nvidia-gpu".to_owned(),
             format!("DaemonSet {namespace}/{}", names::MONITOR),
             format!("ConfigMap {}/{}", names::DASHBOARD_NAMESPACE, names::DASHBOARD_CONFIG_MAP),
             format!("status of {KATA}"),
@@ -160,7 +162,9 @@ fn class(name: &str, handler: &str, selector: &Value) -> Value {
 
 fn with_all_classes() -> World {
     let mut world = left_by_the_go_operator();
-    let gpu = json!({"node-role.kubernetes.io/kata-oc": "", "nvidia.com/gpu.present": "true"});
+    crate::classes::gates(&mut world, json!({"confidential": "true"}));
+    world.label("worker-0", "intel.feature.node.kubernetes.io/tdx", "true");
+    let gpu = json!({"node-role.kubernetes.io/kata-oc": ""});
     for (name, handler) in [
         ("kata-nvidia-gpu", "kata-nvidia-gpu"),
         ("kata-remote", "kata-remote"),
@@ -182,7 +186,7 @@ fn all_runtime_classes_are_kept_as_they_are_and_go_with_the_kata_config() {
     assert_eq!(world.objects_of(Kind::RuntimeClass).cloned().collect::<Vec<_>>(), before);
     assert_eq!(
         world.status().runtime_classes,
-        ["kata-cc", "kata", "kata-cc-nvidia-gpu", "kata-nvidia-gpu", "kata-remote"]
+        ["kata-cc", "kata", "kata-nvidia-gpu", "kata-cc-nvidia-gpu", "kata-remote"]
     );
     assert!(world.plan().steps.is_empty());
 
@@ -218,15 +222,20 @@ fn a_class_that_somebody_deletes_waits_for_its_own_pods_only() {
     world.add_pod("shop", "web", "kata");
     world.add_pod("shop", "far", "kata-remote");
     world.delete(Kind::RuntimeClass, "kata-remote");
+    let old = world.object(Kind::RuntimeClass, "kata-nvidia-gpu").unwrap()["metadata"]["uid"].clone();
     world.delete(Kind::RuntimeClass, "kata-nvidia-gpu");
     world.run();
-    assert!(world.object(Kind::RuntimeClass, "kata-nvidia-gpu").is_none());
+    let gpu = world.object(Kind::RuntimeClass, "kata-nvidia-gpu").unwrap();
+    assert_ne!(gpu["metadata"]["uid"], old, "it is made again");
     assert!(world.object(Kind::RuntimeClass, "kata-remote").is_some());
-    assert_eq!(world.status().runtime_classes, ["kata", "kata-cc", "kata-cc-nvidia-gpu", "kata-remote"]);
+    assert_eq!(
+        world.status().runtime_classes,
+        ["kata", "kata-nvidia-gpu", "kata-cc", "kata-cc-nvidia-gpu", "kata-remote"]
+    );
     world.pods.retain(|pod| pod.runtime_class == "kata");
     world.run();
     assert!(world.object(Kind::RuntimeClass, "kata-remote").is_none(), "it is not made again");
-    assert_eq!(world.status().runtime_classes, ["kata", "kata-cc", "kata-cc-nvidia-gpu"]);
+    assert_eq!(world.status().runtime_classes, ["kata", "kata-nvidia-gpu", "kata-cc", "kata-cc-nvidia-gpu"]);
 }
 
 /// The name alone makes nobody's class ours.
@@ -237,7 +246,7 @@ fn a_class_of_a_user_with_one_of_the_names_stays_and_its_pods_do_not_block() {
     world.put(Kind::RuntimeClass, "kata-remote", theirs);
     world.run();
     let before = world.object(Kind::RuntimeClass, "kata-remote").cloned();
-    assert_eq!(world.status().runtime_classes, ["kata"]);
+    assert_eq!(world.status().runtime_classes, ["kata", "kata-nvidia-gpu"]);
     world.add_pod("shop", "far", "kata-remote");
     world.remove(KATA);
     world.run();
@@ -392,64 +401,67 @@ fn in_daemon_set_mode() -> World {
     world
 }
 
-fn only_words(world: &World) -> bool {
-    world.plan().steps.iter().all(|step| matches!(step, Step::PatchStatus { .. } | Step::Emit(_)))
-}
-
-#[test]
-fn daemon_set_mode_is_told_and_nothing_is_touched() {
+/// It is gone on with: nodes keep what they have, and the status says so from then on.
+#[rstest]
+#[case::with_the_machine_config_operator(true)]
+#[case::without(false)]
+fn daemon_set_mode_is_taken_over(#[case] machine_config: bool) {
     let mut world = in_daemon_set_mode();
-    let nodes = world.status().kata_nodes.clone();
-    assert!(only_words(&world));
+    world.cluster.capabilities.machine_config = machine_config;
+    world.settings.agent_image = Some("agent@sha256:0".to_owned());
+    let bundle =
+        ObjectId::namespaced(Kind::ConfigMap, names::OPERATOR_NAMESPACE, names::DAEMON_SET_CONFIG_MAP);
+    world.cluster.objects.insert(bundle, json!({"data": {"bundle": "/kata.tar.zst"}}).into());
+    let reboots = world.reboots().values().sum::<u32>();
     world.run();
-    assert_eq!(
-        world.condition(KATA, "Degraded"),
-        format!(
-            "True DaemonSetMode: Kata was installed in DaemonSet mode (label \
-             kataconfiguration.openshift.io/kata-ds-rpm-install on worker-0, worker-1; DaemonSet osc-rpm-install), with \
-             which this release cannot go on: nothing is changed. Let the operator that installed it go on, or let it \
-             remove Kata (oc delete kataconfig {KATA}) before this one takes over"
-        )
+    assert!(
+        world.condition(KATA, "Ready").starts_with("True Installed: "),
+        "{}",
+        world.condition(KATA, "Ready")
     );
-    assert_eq!(
-        (&world.status().kata_nodes, world.status().runtime_classes.as_slice()),
-        (&nodes, &["kata".to_owned()][..])
-    );
-    assert!(world.plan().steps.is_empty());
+    assert_eq!(world.status().deployment_mode, Some(DeploymentMode::DaemonSet));
+    assert!(!world.trace.iter().any(|line| line.contains("LabelNode")), "{:#?}", world.trace);
+    world.remove(KATA);
+    world.run();
+    assert!(world.kata_config(KATA).is_none() && world.kata_nodes().is_empty());
+    assert_eq!(world.reboots().values().sum::<u32>(), reboots);
 }
 
 /// Each of the two signs is enough: the operator labels nodes after it has created the DaemonSet.
 #[rstest]
 #[case::labels_only(true)]
 #[case::daemon_set_only(false)]
-fn daemon_set_mode_holds_removal_until_somebody_says_that_nodes_may_keep_kata(#[case] labels: bool) {
+fn daemon_set_mode_is_told_by_either_sign(#[case] labels: bool) {
     let mut world = in_daemon_set_mode();
     let id = ObjectId::namespaced(Kind::DaemonSet, names::OPERATOR_NAMESPACE, "osc-rpm-install");
-    let remedy = if labels {
+    if labels {
         world.cluster.objects.remove(&id);
-        "oc label node -l kataconfiguration.openshift.io/kata-ds-rpm-install \
-         kataconfiguration.openshift.io/kata-ds-rpm-install-"
     } else {
         for node in ["worker-0", "worker-1"] {
             world.unlabel(node, names::DAEMON_SET_MODE_LABEL);
         }
-        "oc delete daemonset -n openshift-sandboxed-containers-operator osc-rpm-install"
-    };
-    world.remove(KATA);
-    assert!(only_words(&world));
-    world.run();
-    assert!(world.kata_config(KATA).is_some() && world.kata_nodes().len() == 2);
-    let told = world.condition(KATA, "InProgress");
-    assert!(told.starts_with("False DaemonSetMode: ") && told.ends_with(remedy), "{told}");
-
-    let reboots = world.reboots().values().sum::<u32>();
-    world.cluster.objects.remove(&id);
-    for node in ["worker-0", "worker-1"] {
-        world.unlabel(node, names::DAEMON_SET_MODE_LABEL);
     }
+    let kata_config = world.kata_config(KATA).unwrap().clone();
+    let mode = osc_engine::mode::installed(&world.cluster, &world.settings, &kata_config);
+    assert_eq!(mode, Some(DeploymentMode::DaemonSet));
+}
+
+/// Its second container would do what ours does, too; an apply does not take it away.
+#[test]
+fn the_daemon_set_of_the_go_operator_is_made_anew() {
+    let mut world = in_daemon_set_mode();
+    world.settings.agent_image = Some("agent@sha256:0".to_owned());
+    let bundle =
+        ObjectId::namespaced(Kind::ConfigMap, names::OPERATOR_NAMESPACE, names::DAEMON_SET_CONFIG_MAP);
+    world.cluster.objects.insert(bundle, json!({"data": {"bundle": "/kata.tar.zst"}}).into());
+    let id = ObjectId::namespaced(Kind::DaemonSet, names::OPERATOR_NAMESPACE, "osc-rpm-install");
+    let containers = json!([{"name": "kata-install"}, {"name": "set-log-level"}]);
+    let theirs = json!({"metadata": {"name": "osc-rpm-install"}, "spec": {"template": {"spec": {"containers": containers}}}});
+    world.cluster.objects.insert(id.clone(), theirs.into());
     world.run();
-    assert_clean(&world);
-    assert_eq!(world.reboots().values().sum::<u32>(), reboots);
+    let containers = world.cluster.objects[&id]["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+    assert_eq!(containers.len(), 1);
+    assert_eq!(containers[0]["command"], json!(["/usr/bin/osc-node", "install"]));
 }
 
 /// Somebody tried DaemonSet mode, then installed by machine configs.
@@ -459,17 +471,6 @@ fn leftovers_of_daemon_set_mode_do_not_matter_where_a_machine_config_brings_kata
     world.label("worker-0", names::DAEMON_SET_MODE_LABEL, "uninstalled");
     world.run();
     assert!(world.condition(KATA, "Ready").starts_with("True Installed: "));
-}
-
-/// Without the Machine Config Operator, too: that is where this mode is used most.
-#[test]
-fn daemon_set_mode_is_told_without_the_machine_config_operator() {
-    let mut world = in_daemon_set_mode();
-    world.cluster.capabilities.machine_config = false;
-    world.run();
-    assert!(world.condition(KATA, "Degraded").starts_with("True DaemonSetMode: "));
-    world.remove(KATA);
-    assert!(only_words(&world));
 }
 
 /// Releases 1.0 to 1.3: the older finalizer, no list of runtime classes, and fields that nobody reads any more.
@@ -485,7 +486,7 @@ fn an_installation_of_the_first_releases_is_taken_over() {
     world.run();
     assert_eq!(world.reboots().values().sum::<u32>(), before);
     assert!(world.condition(KATA, "Ready").starts_with("True Installed: "));
-    assert_eq!(world.status().runtime_classes, ["kata"]);
+    assert_eq!(world.status().runtime_classes, ["kata", "kata-nvidia-gpu"]);
     assert!(world.events.iter().all(|event| event.reason != "Installing"), "{:?}", world.events);
     let scc = world.object(Kind::SecurityContextConstraints, names::MONITOR_SCC).unwrap();
     assert_eq!(scc["seLinuxContext"]["type"], "RunAsAny");

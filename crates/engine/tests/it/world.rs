@@ -272,8 +272,13 @@ impl World {
 
     /// A pod that uses a runtime class.
     pub fn add_pod(&mut self, namespace: &str, name: &str, runtime_class: &str) {
-        let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        self.pods.push(PodView { namespace, name, runtime_class: runtime_class.to_owned() });
+        self.add_pod_on("", namespace, name, runtime_class);
+    }
+
+    /// A pod on a node that uses a runtime class.
+    pub fn add_pod_on(&mut self, node: &str, namespace: &str, name: &str, runtime_class: &str) {
+        let (namespace, name, node) = (namespace.to_owned(), name.to_owned(), node.to_owned());
+        self.pods.push(PodView { namespace, name, runtime_class: runtime_class.to_owned(), node });
     }
 
     /// Time goes on.
@@ -355,9 +360,9 @@ impl World {
             }
             let mut moved = false;
             for _ in 0..self.changes_between_passes() {
-                moved |= self.mco_step();
+                moved |= self.mco_step() | self.agent_step();
             }
-            if !moved && pass == Pass::Idle && !self.mco_step() {
+            if !moved && pass == Pass::Idle && !self.mco_step() && !self.agent_step() {
                 return;
             }
         }

@@ -4,7 +4,7 @@
 //! drop-in with nothing but our handlers would take `runc` away, and the CRI plugin would not load. So containerd
 //! itself is asked what it would make of a candidate (`containerd config dump`), before anything is changed: if all that
 //! was there is still there, the small drop-in does; otherwise it carries the whole section along.
-//! See docs/decisions/0021-the-containerd-drop-in-carries-what-is-there.md.
+//! See docs/decisions/0018-the-containerd-drop-in-carries-what-is-there.md.
 
 use std::collections::BTreeSet;
 

@@ -16,6 +16,7 @@ use osc_api::names;
 use osc_api::openshift::MachineConfig;
 use osc_engine::labels::RelevantLabels;
 use osc_engine::observed::Pods;
+use osc_engine::security::node_agent;
 use osc_engine::{Capabilities, KataConfigView, Kind, ObjectId, Observed, PodView, PoolView, Rendered};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -89,6 +90,7 @@ const POOLS: &str = "machineconfigpools.machineconfiguration.openshift.io";
 const CONTAINER_RUNTIME_CONFIGS: &str = "containerruntimeconfigs.machineconfiguration.openshift.io";
 const SCCS: &str = "securitycontextconstraints.security.openshift.io";
 const CLUSTER_VERSIONS: &str = "clusterversions.config.openshift.io";
+const INFRASTRUCTURES: &str = "infrastructures.config.openshift.io";
 
 impl State {
     fn has_crd(&self, name: &str) -> bool {
@@ -294,6 +296,13 @@ fn single_objects(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
     let agents = names::DAEMON_SET_MODE_DAEMON_SETS
         .into_iter()
         .map(|name| (namespaced(Kind::DaemonSet, namespace, name), None));
+    let maps = [
+        names::FEATURE_GATES,
+        names::LAYERED_IMAGE_CONFIG_MAP,
+        names::DAEMON_SET_CONFIG_MAP,
+        names::ADDON_CONFIG_MAP,
+    ];
+    let maps = maps.into_iter().map(|name| (namespaced(Kind::ConfigMap, namespace, name), None));
     let others = [
         (cluster(Kind::Namespace, namespace), Some(CLUSTER_VERSIONS)),
         (namespaced(Kind::DaemonSet, namespace, names::MONITOR), None),
@@ -310,9 +319,17 @@ fn single_objects(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
             Some(CONTAINER_RUNTIME_CONFIGS),
         ),
         (cluster(Kind::SecurityContextConstraints, names::MONITOR_SCC), Some(SCCS)),
+        (cluster(Kind::SecurityContextConstraints, node_agent::SCC), Some(SCCS)),
         (cluster(Kind::ClusterVersion, names::CLUSTER_VERSION), Some(CLUSTER_VERSIONS)),
+        (cluster(Kind::Infrastructure, names::INFRASTRUCTURE), Some(INFRASTRUCTURES)),
+        (namespaced(Kind::Secret, names::PULL_SECRET_NAMESPACE, names::PULL_SECRET), Some(CLUSTER_VERSIONS)),
+        (namespaced(Kind::Secret, namespace, names::AUTH_SECRET), Some(CLUSTER_VERSIONS)),
+        (
+            namespaced(Kind::ConfigMap, names::MCO_NAMESPACE, names::OS_IMAGES_CONFIG_MAP),
+            Some(MACHINE_CONFIGS),
+        ),
     ];
-    agents.chain(others).collect()
+    agents.chain(maps).chain(others).collect()
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ impl KnownNode {
         let mut view = project::node(node, before.map(|before| before.view.as_ref()), now);
         let labels = std::mem::take(&mut view.labels);
         view.labels = relevant.among(&labels);
+        if let Some(before) = before.filter(|before| before.view.labels == view.labels) {
+            view.labels_changed_at = before.view.labels_changed_at;
+        }
         Self { view: Arc::new(view), labels }
     }
 
@@ -70,6 +73,11 @@ mod tests {
         let now = |labels| KnownNode::new(&node(&labels), Some(&known), &relevant, Timestamp::UNIX_EPOCH);
         assert!(now(json!({"zone": "a", "churn": "1"})) == known);
         assert!(now(json!({"zone": "b"})) != known);
+        let later = Timestamp::from_second(9).unwrap();
+        let at =
+            |labels| KnownNode::new(&node(&labels), Some(&known), &relevant, later).view().labels_changed_at;
+        assert_eq!(at(json!({"zone": "a", "churn": "1"})), Timestamp::UNIX_EPOCH);
+        assert_eq!(at(json!({"zone": "b"})), later);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use osc_api::openshift::{MachineConfig, MachineConfigPool};
 use osc_api::{KataConfigSpec, KataConfigStatus, names};
 use osc_engine::{KataConfigView, Kind, NodeView, PodView, PoolView, Rendered};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::table::UNKNOWN_VERSION;
 use super::wire;
@@ -54,17 +55,25 @@ pub fn node(node: &wire::Node, before: Option<&NodeView>, now: Timestamp) -> Nod
         draining: drains(node.annotations()),
         unschedulable: node.spec.unschedulable,
         ready: node.status.conditions.iter().any(ready),
+        agent_failure: annotation(names::AGENT_FAILURE),
+        agent_version: annotation(names::AGENT_VERSION),
         changed_at: now,
+        labels_changed_at: now,
     };
     if let Some(before) = before {
         let labels = std::mem::take(&mut view.labels);
-        view.changed_at = before.changed_at;
+        (view.changed_at, view.labels_changed_at) = (before.changed_at, now);
         // Labels apart: they change for reasons that have nothing to do with a rollout.
-        let same = NodeView { labels: before.labels.clone(), ..view.clone() } == *before;
-        view.labels = labels;
-        if !same {
+        let same = NodeView {
+            labels: before.labels.clone(),
+            labels_changed_at: before.labels_changed_at,
+            ..view.clone()
+        } == *before;
+        let state = |labels: &BTreeMap<String, String>| labels.get(names::DAEMON_SET_MODE_LABEL).cloned();
+        if !same || state(&labels) != state(&before.labels) {
             view.changed_at = now;
         }
+        view.labels = labels;
     }
     view
 }
@@ -121,6 +130,19 @@ pub fn whole(kind: Kind, object: &DynamicObject) -> Value {
         && let Some(status) = status
     {
         whole["status"] = json!({"desired": {"image": status["desired"]["image"]}});
+    } else if kind == Kind::Infrastructure
+        && let Some(status) = status
+    {
+        // The older field is the one that every release fills.
+        let platform = [&status["platformStatus"]["type"], &status["platform"]];
+        whole["status"] = json!({"platform": platform.into_iter().find(|found| found.is_string())});
+    } else if is_agent(kind, metadata.name.as_deref())
+        && let Some(status) = status
+    {
+        let fields = ["observedGeneration", "desiredNumberScheduled", "updatedNumberScheduled"];
+        whole["status"] = fields.into_iter().map(|field| (field.to_owned(), status[field].clone())).collect();
+    } else if kind == Kind::Secret {
+        whole = json!({"digests": digests(&whole["data"])});
     }
     if !whole.is_object() {
         whole = json!({});
@@ -133,6 +155,9 @@ pub fn whole(kind: Kind, object: &DynamicObject) -> Value {
         "finalizers": metadata.finalizers,
         "deletionTimestamp": metadata.deletion_timestamp,
     });
+    if is_agent(kind, metadata.name.as_deref()) {
+        whole["metadata"]["generation"] = json!(metadata.generation);
+    }
     // Needed for the one kind whose finalizers we set; elsewhere it would make news of every heartbeat.
     if kind == Kind::RuntimeClass {
         whole["metadata"]["resourceVersion"] = json!(metadata.resource_version);
@@ -147,12 +172,31 @@ pub fn whole(kind: Kind, object: &DynamicObject) -> Value {
     whole
 }
 
+/// Whether it is a DaemonSet of node agents: how far its rollout is, is read as well.
+fn is_agent(kind: Kind, name: Option<&str>) -> bool {
+    kind == Kind::DaemonSet && name.is_some_and(|name| names::DAEMON_SET_MODE_DAEMON_SETS.contains(&name))
+}
+
+/// What stands for the values of a Secret, which are kept nowhere.
+fn digests(data: &Value) -> Value {
+    let digest = |value: &Value| {
+        let hash = Sha256::digest(value.as_str().unwrap_or_default().as_bytes());
+        hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let entries = data.as_object().into_iter().flatten();
+    entries
+        .map(|(key, value)| (key.clone(), Value::from(digest(value))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
 /// A pod, if it has a runtime class.
 pub fn pod(pod: &wire::Pod) -> Option<PodView> {
     Some(PodView {
         namespace: pod.namespace().unwrap_or_default(),
         name: pod.name_any(),
         runtime_class: pod.spec.runtime_class_name.clone()?,
+        node: pod.spec.node_name.clone().unwrap_or_default(),
     })
 }
 
@@ -200,12 +244,54 @@ mod tests {
         let (then, now) = (Timestamp::from_second(10).unwrap(), Timestamp::from_second(20).unwrap());
         let first = node(&wire_node("Done", "2026-01-01T00:00:00Z", &json!({})), None, then);
         let beat = node(&wire_node("Done", "2026-01-01T00:01:00Z", &json!({})), Some(&first), now);
-        assert_eq!(beat, first);
+        assert_eq!(beat.changed_at, then);
         let labelled =
             node(&wire_node("Done", "2026-01-01T00:01:00Z", &json!({"a": "b"})), Some(&first), now);
         assert_eq!((labelled.changed_at, labelled.labels.len()), (then, 1));
         let working = node(&wire_node("Working", "2026-01-01T00:01:00Z", &json!({})), Some(&first), now);
         assert_eq!(working.changed_at, now);
+    }
+
+    #[test]
+    fn the_state_of_the_node_agent_is_the_one_label_that_counts_as_progress() {
+        let (then, now) = (Timestamp::from_second(10).unwrap(), Timestamp::from_second(20).unwrap());
+        let at = |state: &str| {
+            wire_node("Done", "2026-01-01T00:00:00Z", &json!({names::DAEMON_SET_MODE_LABEL: state}))
+        };
+        let first = node(&at("installing"), None, then);
+        assert_eq!(node(&at("installing"), Some(&first), now).changed_at, then);
+        assert_eq!(node(&at("installed"), Some(&first), now).changed_at, now);
+    }
+
+    #[test]
+    fn nothing_of_a_secret_is_kept_but_a_digest() {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pull-secret", "namespace": "n"},
+            "type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "c2VjcmV0"}
+        });
+        let kept = whole(Kind::Secret, &dynamic(secret));
+        let digest = kept["digests"][".dockerconfigjson"].as_str().unwrap();
+        assert_eq!(digest.len(), 64);
+        assert!(!kept.to_string().contains("c2VjcmV0"), "{kept}");
+    }
+
+    #[test]
+    fn of_the_agents_the_rollout_is_read_and_of_others_nothing() {
+        let set = |name: &str| {
+            whole(
+                Kind::DaemonSet,
+                &dynamic(json!({
+                    "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": name, "generation": 3},
+                    "spec": {}, "status": {"observedGeneration": 2, "updatedNumberScheduled": 1, "numberReady": 1}
+                })),
+            )
+        };
+        let agent = set(names::INSTALL_DAEMON_SET);
+        assert_eq!(
+            (&agent["metadata"]["generation"], &agent["status"]["observedGeneration"]),
+            (&json!(3), &json!(2))
+        );
+        assert!(agent["status"]["numberReady"].is_null() && set(names::MONITOR)["status"].is_null());
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub struct Pod {
 pub struct PodSpec {
     /// Runtime class.
     pub runtime_class_name: Option<String>,
+    /// The node that it is on.
+    pub node_name: Option<String>,
 }
 
 /// Implements [`kube::Resource`] for a slim reading of a built-in kind.

@@ -49,7 +49,7 @@ impl Keeper {
     /// Keeps until cancelled.
     pub async fn run(mut self, cancel: CancellationToken) {
         let gates: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-        let mut gates = follow(gates, webhooks::FEATURE_GATES);
+        let mut gates = follow(gates, names::FEATURE_GATES);
         let mut configurations = follow(self.configurations(), webhooks::MEMORY_OVERHEAD);
         let mut known = Known::default();
         let mut told = String::new();
@@ -128,7 +128,7 @@ impl Keeper {
             return;
         }
         let now = WallClock.now();
-        let name = format!("{}.{:x}", webhooks::FEATURE_GATES, now.as_nanosecond());
+        let name = format!("{}.{:x}", names::FEATURE_GATES, now.as_nanosecond());
         let event = KubeEvent {
             metadata: ObjectMeta {
                 name: Some(name),

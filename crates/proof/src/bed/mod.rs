@@ -124,6 +124,7 @@ pub fn options() -> Options {
         leader_elect: true,
         metrics_bind_address: BindAddress(None),
         monitor_image: Some("quay.io/test/monitor@sha256:0".to_owned()),
+        agent_image: Some("quay.io/test/node@sha256:0".to_owned()),
         ..Options::default()
     }
 }

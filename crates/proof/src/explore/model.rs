@@ -379,7 +379,7 @@ impl Model {
 
 fn step_words(step: &Arc<Step>) -> String {
     match step.as_ref() {
-        Step::Apply { id, .. } => format!("apply {id}"),
+        Step::Apply { id, .. } | Step::CopySecret { id, .. } => format!("apply {id}"),
         Step::Create { id, .. } => format!("create {id}"),
         Step::Replace { id, path, .. } => format!("replace {path} of {id}"),
         Step::Delete { id } => format!("delete {id}"),

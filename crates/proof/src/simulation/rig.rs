@@ -115,6 +115,7 @@ impl Rig {
         let options = Options {
             metrics_bind_address: BindAddress(None),
             monitor_image: Some("quay.io/test/monitor@sha256:0".to_owned()),
+            agent_image: Some("quay.io/test/node@sha256:0".to_owned()),
             identity: identity.to_owned(),
             leader_elect,
             ..Options::default()
@@ -359,9 +360,11 @@ fn is_ours(object: &Value) -> bool {
         "MachineConfig" => name == names::EXTENSION_MACHINE_CONFIG,
         "MachineConfigPool" => name == names::KATA_POOL,
         "ContainerRuntimeConfig" => name == names::CONTAINER_RUNTIME_CONFIG,
-        "RuntimeClass" => name == names::KATA_RUNTIME_CLASS,
-        "DaemonSet" => name == names::MONITOR,
-        "Node" => object["metadata"]["labels"].get(names::KATA_NODE_ROLE).is_some(),
+        "RuntimeClass" => names::RUNTIME_CLASSES.contains(&name),
+        "DaemonSet" => name == names::MONITOR || names::DAEMON_SET_MODE_DAEMON_SETS.contains(&name),
+        "Node" => [names::KATA_NODE_ROLE, names::DAEMON_SET_MODE_LABEL]
+            .iter()
+            .any(|label| object["metadata"]["labels"].get(*label).is_some()),
         _ => false,
     }
 }

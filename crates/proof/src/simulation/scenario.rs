@@ -42,6 +42,11 @@ fn regular(workers: u32) -> Contents {
     Topology { workers, ..Topology::default() }.into()
 }
 
+fn kubernetes(workers: u32) -> Contents {
+    Topology { kind: Kind::PlainKubernetes, version: "1.32.5".to_owned(), workers, ..Topology::default() }
+        .into()
+}
+
 fn named(nodes: &[&str]) -> Value {
     json!({"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": nodes}]})
 }
@@ -186,6 +191,44 @@ pub const SCENARIOS: &[Scenario] = &[
                 rig.until_condition("InProgress", "True", "Failed").await?;
                 rig.annotate_node("worker-0", annotations::DEGRADE_ROLLOUT, None).await;
                 rig.until_installed(&["worker-0", "worker-1"]).await
+            })
+        },
+    },
+    Scenario {
+        name: "daemonset",
+        splits: 0,
+        contents: || kubernetes(2),
+        acts: |rig| {
+            Box::pin(async {
+                rig.create(json!({})).await;
+                rig.until_installed(&["worker-0", "worker-1"]).await?;
+                rig.delete().await;
+                rig.until_gone().await
+            })
+        },
+    },
+    Scenario {
+        name: "daemonset-selection",
+        splits: 0,
+        contents: || kubernetes(3),
+        acts: |rig| Box::pin(selects_again(rig, &["worker-0", "worker-1"], &["worker-1", "worker-2"])),
+    },
+    Scenario {
+        name: "daemonset-failed",
+        splits: 0,
+        contents: || kubernetes(2),
+        acts: |rig| {
+            Box::pin(async {
+                rig.annotate_node("worker-0", annotations::AGENT_FAILS, Some("disk is full")).await;
+                rig.create(json!({"logLevel": "debug"})).await;
+                rig.until_condition("InProgress", "True", "Failed").await?;
+                rig.annotate_node("worker-0", annotations::AGENT_FAILS, None).await;
+                rig.until_installed(&["worker-0", "worker-1"]).await?;
+                rig.annotate_node("worker-1", annotations::AGENT_FAILS, Some("disk is full")).await;
+                rig.delete().await;
+                rig.until_condition("InProgress", "True", "Failed").await?;
+                rig.annotate_node("worker-1", annotations::AGENT_FAILS, None).await;
+                rig.until_gone().await
             })
         },
     },

@@ -187,7 +187,7 @@ async fn without_an_operator_creation_waits_and_removal_does_not(bed: &mut Bed) 
 
 async fn gate(bed: &Bed, megabytes: &str) {
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {webhooks::MEMORY_OVERHEAD_KEY: megabytes},
-        "metadata": {"name": webhooks::FEATURE_GATES, "namespace": names::OPERATOR_NAMESPACE}});
+        "metadata": {"name": names::FEATURE_GATES, "namespace": names::OPERATOR_NAMESPACE}});
     assert_eq!(bed::apply(&bed.client, map).await, None);
 }
 
@@ -239,7 +239,7 @@ async fn pods_get_a_memory_overhead_where_it_is_asked_for(bed: &mut Bed) {
     let told = || async {
         let events = events.list(&ListParams::default()).await.unwrap();
         events.iter().any(|event| {
-            event.regarding.as_ref().and_then(|map| map.name.as_deref()) == Some(webhooks::FEATURE_GATES)
+            event.regarding.as_ref().and_then(|map| map.name.as_deref()) == Some(names::FEATURE_GATES)
                 && event
                     .note
                     .as_deref()
@@ -254,7 +254,7 @@ async fn pods_get_a_memory_overhead_where_it_is_asked_for(bed: &mut Bed) {
     let given = || async { overhead(bed, "mine", Some("kata"), None).await == Some("512".to_owned()) };
     assert!(eventually(given).await);
     let maps: Api<ConfigMap> = Api::namespaced(bed.client.clone(), names::OPERATOR_NAMESPACE);
-    maps.delete(webhooks::FEATURE_GATES, &DeleteParams::default()).await.unwrap();
+    maps.delete(names::FEATURE_GATES, &DeleteParams::default()).await.unwrap();
     assert!(eventually(gone).await);
     assert!(eventually(nothing).await);
 }

@@ -146,22 +146,20 @@ async fn an_edited_overhead_survives(bed: &mut Bed) {
 
 async fn a_stuck_installation_can_be_deleted(bed: &mut Bed) {
     let fault = |what: Value| json!({"metadata": {"annotations": {annotations::DEGRADE_ROLLOUT: what}}});
-    // The last of them by name. Roles are taken away by name: were it the first, the Machine Config Operator could begin
-    // with one that waits before that has lost its role.
-    bed.patch::<Node>("worker-2", fault(json!("disk full"))).await;
-    let only = json!({"matchLabels": {"kubernetes.io/hostname": "worker-2"}});
+    bed.patch::<Node>("worker-0", fault(json!("disk full"))).await;
+    let only = json!({"matchLabels": {"kubernetes.io/hostname": "worker-0"}});
     bed.create(NAME, json!({"kataConfigPoolSelector": only})).await;
-    bed.until(NAME, "failed", |status| message(status, "InProgress") == "Node worker-2 Degraded: disk full")
+    bed.until(NAME, "failed", |status| message(status, "InProgress") == "Node worker-0 Degraded: disk full")
         .await;
     bed.patch::<KataConfig>(NAME, json!({"spec": {"kataConfigPoolSelector": null}})).await;
-    bed.until(NAME, "two wait", |status| status.kata_nodes.waiting_to_install == ["worker-0", "worker-1"])
+    bed.until(NAME, "two wait", |status| status.kata_nodes.waiting_to_install == ["worker-1", "worker-2"])
         .await;
     bed.delete(NAME).await;
-    bed.patch::<Node>("worker-2", fault(json!(null))).await;
+    bed.patch::<Node>("worker-0", fault(json!(null))).await;
     bed.gone(NAME).await;
     let touched = bed.reboots().await;
     assert!(
-        touched.iter().all(|(node, _)| node == "worker-2"),
+        touched.iter().all(|(node, _)| node == "worker-0"),
         "nodes that waited never reboot: {touched:?}"
     );
 }

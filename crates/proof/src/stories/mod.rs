@@ -5,7 +5,9 @@
 //! `deploy/`, and a story fails if one request of it is refused.
 
 mod admission;
+mod agents;
 mod certificates;
+mod classes;
 mod events;
 mod faults;
 mod golden;
@@ -110,6 +112,8 @@ pub fn all() -> Vec<Story> {
         admission::stories(),
         certificates::stories(),
         surroundings::stories(),
+        agents::stories(),
+        classes::stories(),
         events::stories(),
         observability::stories(),
         leader::stories(),

@@ -161,7 +161,8 @@ async fn begin(story: &Story, on: On) -> Bed {
     let mut bed = Bed::bare(on, &story.topology).await;
     if story.beginning != Beginning::Bare {
         let homeless = bed.install().await;
-        let complete = homeless.is_empty() || story.topology.kind == Kind::PlainKubernetes;
+        let complete =
+            homeless.is_empty() || matches!(story.topology.kind, Kind::PlainKubernetes | Kind::K3s);
         assert!(complete, "deploy/ cannot be applied: {homeless:#?}");
     }
     if story.beginning == Beginning::Operator {

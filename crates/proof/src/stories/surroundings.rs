@@ -13,6 +13,7 @@ use osc_devcluster::sim::topology::{Kind, Topology};
 use serde_json::json;
 
 use super::Beginning::Bare;
+use super::agents::config_map;
 use super::{Story, story};
 use crate::bed::{self, Bed, NAME, On, eventually, message, reason, workers};
 
@@ -34,13 +35,18 @@ pub fn stories() -> Vec<Story> {
 }
 
 async fn without_the_machine_config_operator_the_person_is_told(bed: &mut Bed) {
+    config_map(bed, names::FEATURE_GATES, json!({"deploymentMode": "MachineConfig"})).await;
     bed.create(NAME, json!({})).await;
     bed.until(NAME, "told", |status| {
         reason(status, "InProgress") == ("False", "MachineConfigOperatorAbsent")
             && message(status, "InProgress")
                 .starts_with("deployment mode is set to MachineConfig, but it's not available: ")
+            && message(status, "InProgress").contains("--from-literal=deploymentMode=DaemonSetFallback")
     })
     .await;
+    // What it says mends it.
+    config_map(bed, names::FEATURE_GATES, json!({"deploymentMode": "DaemonSetFallback"})).await;
+    bed.installed(NAME).await;
     bed.delete(NAME).await;
     bed.gone(NAME).await;
 }

@@ -57,6 +57,7 @@ fn options() -> Options {
     Options {
         metrics_bind_address: BindAddress(None),
         monitor_image: Some("quay.io/test/monitor@sha256:0".to_owned()),
+        agent_image: Some("quay.io/test/node@sha256:0".to_owned()),
         ..Options::default()
     }
 }

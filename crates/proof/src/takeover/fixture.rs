@@ -102,6 +102,7 @@ fn converged(name: &'static str, kind: Kind) -> Fixture {
 /// All of them.
 pub fn all() -> Vec<Fixture> {
     let confidential_classes = &["kata-cc", "kata-cc-nvidia-gpu", "kata", "kata-nvidia-gpu"];
+    let tdx = ("intel.feature.node.kubernetes.io/tdx".to_owned(), "true".to_owned());
     let compact = Kind::Compact;
     let single = Kind::SingleNode;
     vec![
@@ -132,6 +133,7 @@ pub fn all() -> Vec<Fixture> {
             ..converged("layered-image-compact-1.12", compact)
         },
         Fixture {
+            topology: Topology { worker_labels: [tdx].into(), ..Topology::default() },
             classes: confidential_classes,
             others: include_str!("../../fixtures/takeover/confidential.yaml"),
             ..regular("confidential-1.12")

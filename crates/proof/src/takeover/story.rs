@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use osc_api::{KataConfigStatus, names};
+use osc_api::KataConfigStatus;
 use serde_json::json;
 
 use super::bed::{Bed, Write};
@@ -36,7 +36,7 @@ pub async fn play(fixture: &Fixture, bed: &Bed) -> Outcome {
     let mut story = Story { fixture, bed, bare, outcome: Outcome::default() };
     story.take_over().await;
     match (fixture.moment, fixture.delivery) {
-        (_, Delivery::DaemonSets) => story.let_go_of_daemon_sets().await,
+        (_, Delivery::DaemonSets) => story.remove_by_agents().await,
         (Moment::Uninstalling, _) => {}
         (Moment::Blocked, _) => story.unblock().await,
         (Moment::Settled | Moment::Installing, _) => {
@@ -72,7 +72,6 @@ impl Story<'_> {
         self.count_reboots("taken over", &reboots, Expected::Total(still_to_come)).await;
         match self.fixture.moment {
             Moment::Uninstalling => self.nothing_is_left().await,
-            _ if self.fixture.delivery == Delivery::DaemonSets => self.told_of_daemon_sets("take over").await,
             Moment::Blocked => self.told_of_pods().await,
             Moment::Settled | Moment::Installing => self.converged().await,
         }
@@ -182,11 +181,12 @@ impl Story<'_> {
             self.condition(&status, "Degraded", "False", "AsExpected");
         }
         let classes: BTreeSet<&str> = status.runtime_classes.iter().map(String::as_str).collect();
-        // A class that the Go operator had not made when we came is not made: it belongs to hardware we do not judge.
-        let made = if self.fixture.moment == Moment::Installing { &["kata"] } else { self.fixture.classes };
-        self.expect(classes == made.iter().copied().collect(), || {
-            format!("status.runtimeClasses is {:?}", status.runtime_classes)
-        });
+        // Without the check for labels there is always a class for GPUs.
+        let always: &[&str] =
+            if self.fixture.check_node_eligibility { &[] } else { &["kata", "kata-nvidia-gpu"] };
+        let found = if self.fixture.moment == Moment::Installing { &["kata"] } else { self.fixture.classes };
+        let expected: BTreeSet<&str> = always.iter().chain(found).copied().collect();
+        self.expect(classes == expected, || format!("status.runtimeClasses is {:?}", status.runtime_classes));
         self.expect(!status.waiting_for_mco_to_start, || "status.waitingForMcoToStart is true".to_owned());
     }
 
@@ -292,34 +292,12 @@ impl Story<'_> {
         self.expect(others.is_empty(), || format!("written {when}: {others:?}"));
     }
 
-    async fn told_of_daemon_sets(&mut self, when: &str) {
-        let status = self.status().await;
-        for type_ in ["InProgress", "Ready"] {
-            self.condition(&status, type_, "False", "DaemonSetMode");
-        }
-        self.condition(&status, "Degraded", "True", "DaemonSetMode");
-        self.expect(status.kata_nodes.installed == self.fixture.nodes(), || {
-            "the nodes' list is lost".to_owned()
-        });
-        self.only_words(when);
-    }
-
-    /// Removal is refused as well, until a person says that nodes may keep what is on them.
-    async fn let_go_of_daemon_sets(&mut self) {
+    /// Agents remove what agents installed: without a reboot.
+    async fn remove_by_agents(&mut self) {
         let before = self.bed.reboots().await;
         self.bed.delete("kataconfiguration.openshift.io/v1", "KataConfig", None, go::NAME).await;
-        self.rest("while DaemonSet mode holds the removal").await;
-        self.told_of_daemon_sets("when it is to be removed").await;
-        let held = self.bed.kata_configs().get_opt(go::NAME).await.unwrap();
-        let finalizer =
-            held.is_some_and(|held| held.metadata.finalizers == Some(vec![go::FINALIZER.to_owned()]));
-        self.expect(finalizer, || "the KataConfig was let go".to_owned());
-        for node in self.fixture.nodes() {
-            self.bed.label(&node, json!({go::AGENT_LABEL: null})).await;
-        }
-        self.bed.delete("apps/v1", "DaemonSet", Some(names::OPERATOR_NAMESPACE), "osc-rpm-install").await;
         self.until_gone().await;
-        self.count_reboots("let go", &before, Expected::Nodes(&[])).await;
+        self.count_reboots("removed", &before, Expected::Nodes(&[])).await;
         self.nothing_is_left().await;
     }
 }

@@ -24,6 +24,8 @@ pub enum Kind {
     SingleNode,
     /// Kubernetes without anything of OpenShift.
     PlainKubernetes,
+    /// The same on small servers: the control plane takes pods, and its roles have values, as k3s has it.
+    K3s,
 }
 
 /// A cluster.
@@ -85,7 +87,7 @@ impl Topology {
     }
 
     fn is_openshift(&self) -> bool {
-        self.kind != Kind::PlainKubernetes
+        !matches!(self.kind, Kind::PlainKubernetes | Kind::K3s)
     }
 
     /// Whether control-plane nodes are workers as well.

@@ -48,7 +48,7 @@ fn node(plan: &Plan<'_>) -> Value {
     // Machines join one after another, half a minute apart.
     let created = plan.now - Duration::from_hours(5) - Duration::from_mins(30)
         + Duration::from_secs(30) * plan.number.min(600);
-    let tainted = plan.control_plane && !plan.topology.is_converged();
+    let tainted = plan.control_plane && !plan.topology.is_converged() && plan.topology.kind != Kind::K3s;
     let key =
         if plan.topology.is_openshift() { names::MASTER_NODE_ROLE } else { names::CONTROL_PLANE_NODE_ROLE };
     let mut spec = json!({"providerID": format!("devcluster:///{}", plan.name)});
@@ -81,7 +81,10 @@ fn labels(plan: &Plan<'_>) -> Map<String, Value> {
     if topology.is_openshift() {
         set("node.openshift.io/os_id", if topology.product { "rhel" } else { "centos" });
     }
-    if plan.control_plane {
+    if plan.control_plane && topology.kind == Kind::K3s {
+        set(names::CONTROL_PLANE_NODE_ROLE, "true");
+        set(names::MASTER_NODE_ROLE, "true");
+    } else if plan.control_plane {
         set(names::CONTROL_PLANE_NODE_ROLE, "");
         if topology.is_openshift() {
             set(names::MASTER_NODE_ROLE, "");

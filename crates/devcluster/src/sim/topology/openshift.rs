@@ -9,9 +9,39 @@ use serde_json::{Value, json};
 use super::{Kind, Topology};
 use crate::sim::options::hex;
 
-/// ClusterVersion and Infrastructure.
+/// ClusterVersion and Infrastructure, the pull secret, and the images of the operating system.
 pub fn objects(topology: &Topology, now: Timestamp) -> Vec<Value> {
-    vec![cluster_version(topology, now), infrastructure(topology)]
+    vec![cluster_version(topology, now), infrastructure(topology), pull_secret(), os_images(topology)]
+}
+
+fn pull_secret() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": names::PULL_SECRET, "namespace": names::PULL_SECRET_NAMESPACE},
+        "type": "kubernetes.io/dockerconfigjson",
+        "data": {names::PULL_SECRET_KEY: "eyJhdXRocyI6e319"},
+    })
+}
+
+fn os_images(topology: &Topology) -> Value {
+    let image = |component: &str| {
+        format!(
+            "quay.io/openshift-release-dev/ocp-v4.0-art-dev@sha256:{}",
+            hex(&[component, &topology.version], 64)
+        )
+    };
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": names::OS_IMAGES_CONFIG_MAP, "namespace": names::MCO_NAMESPACE},
+        "data": {
+            "releaseVersion": topology.version,
+            "osImageURL": "",
+            "baseOSContainerImage": image("rhel-coreos"),
+            names::OS_EXTENSIONS_KEY: image("rhel-coreos-extensions"),
+        },
+    })
 }
 
 /// The image of the release payload.
