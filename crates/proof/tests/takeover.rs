@@ -50,7 +50,7 @@ fn what_is_left_is_noticed() {
                 kube::Api::all(bed.client.clone());
             tokio::time::sleep(std::time::Duration::from_mins(30)).await;
             let stranger =
-                serde_json::json!({"metadata": {"name": "kata-nvidia-gpu"}, "handler": "kata-nvidia-gpu"});
+                serde_json::json!({"metadata": {"name": "kata-remote"}, "handler": "kata-remote"});
             classes
                 .create(&kube::api::PostParams::default(), &serde_json::from_value(stranger).unwrap())
                 .await
@@ -58,6 +58,6 @@ fn what_is_left_is_noticed() {
         });
         outcome
     });
-    assert_eq!(outcome.wrong, ["left: RuntimeClass kata-nvidia-gpu"]);
+    assert_eq!(outcome.wrong, ["left: RuntimeClass kata-remote"]);
     assert!(outcome.changed.is_empty());
 }

@@ -32,8 +32,12 @@ async fn create(client: &Client, mut value: Value) -> Result<(), SimError> {
     let types = object.types.as_ref().ok_or_else(malformed)?;
     let kind = GroupVersionKind::try_from(types).map_err(|_| malformed())?;
     let name = object.metadata.name.clone().ok_or_else(malformed)?;
-    // Every kind of a topology is cluster-scoped and has a regular plural.
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+    // Every kind of a topology has a regular plural.
+    let resource = ApiResource::from_gvk(&kind);
+    let api: Api<DynamicObject> = match &object.metadata.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
     match create_patiently(&api, &object).await {
         Ok(()) => {}
         Err(kube::Error::Api(status)) if status.is_already_exists() => return Ok(()),
