@@ -111,7 +111,7 @@ impl OwnNode {
                     sender.send_if_modified(|last| last.replace(seen.clone()) != Some(seen));
                 }
                 Some(Err(error)) => {
-                    tracing::warn!(%error, "cannot watch the Node {}; trying again", self.name)
+                    tracing::warn!(%error, "cannot watch the Node {}; trying again", self.name);
                 }
                 None => return,
             }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use osc_devcluster::server::{Fault, FaultAction, Matcher, Verb};
@@ -265,6 +266,51 @@ fn a_runtime_that_does_not_come_back_gets_its_configuration_back() {
     assert_eq!(host.handlers(), ["runc"]);
 }
 
+#[test]
+fn an_update_that_fails_goes_back_to_what_worked_last() {
+    let host = Scratch::with_containerd();
+    let before = host.tree();
+    let bundle = bundle(host.folder(), "kata.tar.zst", &[]);
+    let variables = bundle.variables();
+    let mut variables = borrowed(&variables);
+    host.work(&variables).install(&node(), State::Installing).unwrap();
+    let drop_in = host.read("etc/containerd/osc-node.d/kata.toml");
+    variables.push(("LOG_LEVEL", "debug"));
+    let work = host.work(&variables);
+    host.write("run/fails-once", "");
+    let error = work.install(&node(), State::Installing).unwrap_err().to_string();
+    assert_says(&error, &["What was there before is back"]);
+    assert_eq!(host.read("etc/containerd/osc-node.d/kata.toml"), drop_in, "not what was there before Kata");
+    assert_eq!(host.handlers(), ["kata", "kata-snp", "runc"]);
+    assert!(matches!(work.install(&node(), State::Installing).unwrap(), Outcome::Done(_)));
+    assert!(host.read("etc/containerd/osc-node.d/kata.toml").contains("level = \"debug\""));
+    work.remove(&node(), State::Uninstalling).unwrap();
+    assert!(host.tree() == before, "{}", difference(&before, &host.tree()));
+}
+
+/// CRI-O's restart may end the agent that asked for it. The next one must not ask again, or it would never end.
+#[test]
+fn an_agent_that_dies_of_its_own_restart_does_not_restart_again() {
+    let host = Scratch::with_containerd();
+    let bundle = bundle(host.folder(), "kata.tar.zst", &[]);
+    let variables = bundle.variables();
+    let restarted = AtomicBool::new(false);
+    let gate = move |what: &str| {
+        if restarted.load(Ordering::SeqCst) {
+            return Err(Error::Stopped(what.to_owned()));
+        }
+        restarted.store(what.starts_with("run systemctl restart"), Ordering::SeqCst);
+        Ok(())
+    };
+    let stopped = host.gated(&borrowed(&variables), Arc::new(gate)).install(&node(), State::Installing);
+    assert!(matches!(stopped, Err(Error::Stopped(_))), "{stopped:?}");
+    let restarts = || host.calls().iter().filter(|call| call.starts_with("systemctl restart")).count();
+    assert_eq!(restarts(), 1);
+    let work = work_with(&host, &bundle);
+    assert!(matches!(work.install(&node(), State::Installing).unwrap(), Outcome::Done(_)));
+    assert_eq!(restarts(), 1);
+}
+
 /// What the agent itself writes on the Node is no news that would end its pause.
 #[test]
 fn a_failed_restart_is_not_tried_again_at_once() {
@@ -273,7 +319,7 @@ fn a_failed_restart_is_not_tried_again_at_once() {
     let bundle = bundle(host.folder(), "kata.tar.zst", &[]);
     let cluster = Cluster::start(&host);
     cluster.label(Some("installing"));
-    let _agent = cluster.patient_agent(work_with(&host, &bundle), Mode::Install, Duration::from_secs(60));
+    let _agent = cluster.patient_agent(work_with(&host, &bundle), Mode::Install, Duration::from_mins(1));
     cluster.wait_for("install_failed");
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(cluster.told().label.as_deref(), Some("install_failed"));

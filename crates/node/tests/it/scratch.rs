@@ -96,6 +96,11 @@ restart)
     # Faults that a test asks for.
     if [ -e /run/restart-does-nothing ]; then exit 0; fi
     stop
+    if [ -e /run/fails-once ]; then
+        rm /run/fails-once
+        echo "Job for $2 failed." >&2
+        exit 1
+    fi
     if [ -e /run/fails-with-kata ] && [ -e /etc/containerd/osc-node.d/kata.toml ]; then
         echo "Job for $2 failed because the control process exited with error code." >&2
         exit 1

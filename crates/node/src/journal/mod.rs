@@ -5,9 +5,12 @@
 //! the file's digest how far things got: as it was before, as we wrote it, or changed by somebody else since; the last
 //! is never touched. See docs/decisions/0017-journal-and-byte-exact-restore.md.
 
-use std::time::{Duration, SystemTime};
+mod record;
 
-use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
+
+pub use record::{Existing, Part};
+use record::{FORMAT, FileEntry, Original, Record};
 
 use crate::digest;
 use crate::error::{Error, Result};
@@ -18,91 +21,6 @@ use crate::payload::PayloadRecord;
 pub const FOLDER: &str = "/var/lib/osc-node";
 const FILE: &str = "/var/lib/osc-node/journal.json";
 const ORIGINALS: &str = "/var/lib/osc-node/originals";
-/// Format of the journal; another one is refused.
-const FORMAT: u32 = 1;
-
-/// What a file is for; parts are taken back separately.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Part {
-    /// Makes the handlers known to the container runtime.
-    Runtime,
-    /// Log level of the container runtime.
-    LogLevel,
-    /// Kernel of an add-on image.
-    Addon,
-    /// Configuration that came with a package.
-    Package,
-}
-
-/// What may be done with a file that was there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// Nothing: the place is ours alone.
-    Refuse,
-    /// It is kept beside the journal and replaced.
-    Replace,
-}
-
-/// What was there before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Original {
-    digest: String,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    /// Since 1970.
-    modified: Duration,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct FileEntry {
-    path: String,
-    part: Part,
-    /// None: there was no such file.
-    before: Option<Original>,
-    /// Digest of what is, or is about to be, there.
-    after: String,
-    /// Digest of what was there when the runtime last worked with it; what a rollback goes back to.
-    settled: Option<String>,
-    /// Digests of what was written since then.
-    written: Vec<String>,
-    /// Text that shows that something of ours is in a file which belongs to somebody else.
-    mark: Option<String>,
-}
-
-impl FileEntry {
-    /// Whether what was found is ours, or what was there before.
-    fn may_be_touched(&self, found: &str) -> bool {
-        self.is_ours(found) || self.before.as_ref().is_some_and(|original| original.digest == found)
-    }
-
-    fn is_settled(&self) -> bool {
-        self.settled.as_ref() == Some(&self.after)
-    }
-
-    fn is_ours(&self, found: &str) -> bool {
-        self.after == found
-            || self.settled.as_deref() == Some(found)
-            || self.written.iter().any(|one| one == found)
-    }
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    format: u32,
-    /// The runtime has not been seen working since its configuration was changed.
-    restart_pending: bool,
-    /// Which start of the runtime a restart was asked of: another one means that it was restarted.
-    restart_of: Option<String>,
-    /// It has not read its log level anew since that was changed.
-    reload_pending: bool,
-    payload: Option<PayloadRecord>,
-    /// Image of the add-on in place.
-    addon: Option<String>,
-    folders: Vec<String>,
-    files: Vec<FileEntry>,
-}
 
 /// The journal of one host.
 pub struct Journal {
@@ -294,13 +212,7 @@ impl Journal {
             entry.written.push(replaced);
             return;
         }
-        let before = found.map(|(content, attributes)| Original {
-            digest: digest::of(content),
-            mode: attributes.mode,
-            uid: attributes.uid,
-            gid: attributes.gid,
-            modified: attributes.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
-        });
+        let before = found.map(|(content, attributes)| Original::of(content, attributes));
         self.record.files.push(FileEntry {
             path: path.to_owned(),
             part,
@@ -430,13 +342,7 @@ impl Journal {
                 None => self.host.remove_file(&entry.path)?,
                 Some(original) => {
                     let content = self.kept(&original.digest)?;
-                    let attributes = Attributes {
-                        mode: original.mode,
-                        uid: original.uid,
-                        gid: original.gid,
-                        modified: SystemTime::UNIX_EPOCH + original.modified,
-                    };
-                    self.host.write(&entry.path, &content, Some(&attributes))?;
+                    self.host.write(&entry.path, &content, Some(&original.attributes()))?;
                 }
             }
         } else {
