@@ -148,8 +148,8 @@ pub const OPERATOR: &[Permissions] = &[
                 "security.openshift.io",
                 "securitycontextconstraints",
                 OWN,
-                &[names::MONITOR_SCC],
-                "engine: desired.rs scc",
+                &[names::MONITOR_SCC, names::AGENT_SCC],
+                "engine: desired.rs scc; agent/desired.rs scc",
             ),
             grant(
                 "config.openshift.io",

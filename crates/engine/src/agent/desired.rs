@@ -187,6 +187,33 @@ pub fn is_of_another_operator(wanted: &Value, found: &Value) -> bool {
     container.is_some_and(|all| !all.is_empty() && !all.iter().any(ours))
 }
 
+/// What the agents' pods may do on OpenShift: the host is what they work on.
+pub fn scc(kata_config: &KataConfigView, settings: &Settings) -> Desired {
+    let user = format!("system:serviceaccount:{}:{}", settings.namespace, names::AGENT_SERVICE_ACCOUNT);
+    let metadata = json!({"name": names::AGENT_SCC, "labels": {names::APP_LABEL: kata_config.name}});
+    let body = json!({
+        "allowHostDirVolumePlugin": true,
+        "allowHostIPC": false,
+        "allowHostNetwork": false,
+        "allowHostPID": true,
+        "allowHostPorts": false,
+        "allowPrivilegeEscalation": true,
+        "allowPrivilegedContainer": true,
+        "readOnlyRootFilesystem": false,
+        "runAsUser": {"type": "RunAsAny"},
+        "seLinuxContext": {"type": "RunAsAny"},
+        "users": [user],
+        "volumes": ["configMap", "hostPath", "projected", "secret"],
+    });
+    let object = with_identity(Kind::SecurityContextConstraints, metadata, body);
+    (scc_id(), owned_by(kata_config, object))
+}
+
+/// How steps name it.
+pub fn scc_id() -> ObjectId {
+    ObjectId::cluster(Kind::SecurityContextConstraints, names::AGENT_SCC)
+}
+
 /// The copy of the pull secret, if it is not one yet.
 pub fn pull_secret(observed: &Observed, kata_config: &KataConfigView, settings: &Settings) -> Option<Step> {
     let from = ObjectId::namespaced(Kind::Secret, names::PULL_SECRET_NAMESPACE, names::PULL_SECRET);

@@ -31,7 +31,7 @@ use crate::runtime_class;
 use crate::spec::ValidSpec;
 use crate::status::{InProgress, Ready, Report};
 use crate::trouble::Troubles;
-use crate::workload::{Outcome, Workload, collision};
+use crate::workload::{Outcome, Workload, collision, ensure};
 
 const MODE: DeploymentMode = DeploymentMode::DaemonSet;
 
@@ -139,7 +139,7 @@ pub(super) fn end_agent(observed: &Observed, settings: &Settings, task: Task) ->
     found.is_some_and(|found| !is_deleted(found)).then_some(Step::Delete { id })
 }
 
-impl<'a> Install<'a> {
+impl Install<'_> {
     fn run(&mut self) {
         self.plan.steps.extend(finalizer(self.kata_config));
         if self.is_first_look() {
@@ -150,6 +150,9 @@ impl<'a> Install<'a> {
         if self.observed.capabilities.openshift {
             let copy = desired::pull_secret(self.observed, self.kata_config, self.settings);
             self.plan.steps.extend(copy);
+        }
+        if self.observed.capabilities.scc {
+            self.plan.steps.extend(ensure(self.observed, desired::scc(self.kata_config, self.settings)));
         }
         self.nodes();
         let agents = self.agents();

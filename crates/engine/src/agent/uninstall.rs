@@ -1,10 +1,11 @@
 //! Removing Kata by node agents.
 
 use super::config::AgentConfig;
-use super::desired::Task;
+use super::desired::{Task, scc_id};
 use super::install::{end_agent, ensure_agent, take_out};
 use super::{trouble, turns};
 use crate::nodes::Survey;
+use crate::object::is_deleted;
 use crate::observed::{KataConfigView, Observed, Settings};
 use crate::plan::Step;
 use crate::trouble::Troubles;
@@ -44,8 +45,11 @@ impl Removal {
 
     /// What remains to be deleted when all nodes are clean.
     pub fn rest(observed: &Observed, settings: &Settings) -> Vec<Step> {
-        let tasks = [Task::Install, Task::Uninstall];
-        tasks.into_iter().filter_map(|task| end_agent(observed, settings, task)).collect()
+        let agents = [Task::Install, Task::Uninstall].into_iter();
+        let scc = scc_id();
+        let found = observed.objects.get(&scc).is_some_and(|found| !is_deleted(found));
+        let scc = found.then_some(Step::Delete { id: scc });
+        agents.filter_map(|task| end_agent(observed, settings, task)).chain(scc).collect()
     }
 
     /// What keeps it from going on.

@@ -312,6 +312,7 @@ fn single_objects(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
             Some(CONTAINER_RUNTIME_CONFIGS),
         ),
         (cluster(Kind::SecurityContextConstraints, names::MONITOR_SCC), Some(SCCS)),
+        (cluster(Kind::SecurityContextConstraints, names::AGENT_SCC), Some(SCCS)),
         (cluster(Kind::ClusterVersion, names::CLUSTER_VERSION), Some(CLUSTER_VERSIONS)),
         (cluster(Kind::Infrastructure, names::INFRASTRUCTURE), Some(INFRASTRUCTURES)),
         (namespaced(Kind::Secret, names::PULL_SECRET_NAMESPACE, names::PULL_SECRET), Some(CLUSTER_VERSIONS)),
