@@ -94,6 +94,8 @@ pub const UNINSTALL_DAEMON_SET: &str = "osc-rpm-uninstall";
 pub const DAEMON_SET_MODE_DAEMON_SETS: [&str; 2] = [INSTALL_DAEMON_SET, UNINSTALL_DAEMON_SET];
 /// ServiceAccount of the node agent, and its container.
 pub const AGENT_SERVICE_ACCOUNT: &str = "kata-install";
+/// SecurityContextConstraints of the node agent.
+pub const AGENT_SCC: &str = "kata-install-scc";
 /// ConfigMap with the settings of DaemonSet mode, in the operator's namespace.
 pub const DAEMON_SET_CONFIG_MAP: &str = "osc-daemonset-config";
 /// Namespace of OpenShift's global pull secret.

@@ -154,7 +154,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    fn parse(data: Value) -> FeatureGates {
+    fn parse(data: &Value) -> FeatureGates {
         FeatureGates::parse(data.as_object(), "ns")
     }
 
@@ -164,7 +164,7 @@ mod tests {
     #[case::unknown_key(json!({"memoryOverheadMB": "350", "x": "y"}))]
     #[case::said(json!({"confidential": "false", "layeredImageDeployment": "0", "caaUpdateStrategy": "RollingUpdate"}))]
     fn defaults_hold(#[case] data: Value) {
-        assert_eq!(parse(data), FeatureGates::default());
+        assert_eq!(parse(&data), FeatureGates::default());
     }
 
     #[rstest]
@@ -182,7 +182,7 @@ mod tests {
     #[case("False", false)]
     #[case("FALSE", false)]
     fn booleans_are_read_leniently(#[case] text: &str, #[case] expected: bool) {
-        let gates = parse(json!({"confidential": text, "layeredImageDeployment": text}));
+        let gates = parse(&json!({"confidential": text, "layeredImageDeployment": text}));
         assert_eq!((gates.confidential, gates.layered_image), (expected, expected));
         assert!(gates.complaints.is_empty());
     }
@@ -192,12 +192,12 @@ mod tests {
     #[case("DaemonSet", RequestedMode::DaemonSet)]
     #[case("DaemonSetFallback", RequestedMode::DaemonSetFallback)]
     fn modes_are_read(#[case] text: &str, #[case] expected: RequestedMode) {
-        assert_eq!(parse(json!({"deploymentMode": text})).deployment_mode, Some(expected));
+        assert_eq!(parse(&json!({"deploymentMode": text})).deployment_mode, Some(expected));
     }
 
     #[test]
     fn strategies_are_read() {
-        let gates = parse(json!({"caaUpdateStrategy": "OnDelete"}));
+        let gates = parse(&json!({"caaUpdateStrategy": "OnDelete"}));
         assert_eq!(gates.caa_update_strategy, CaaUpdateStrategy::OnDelete);
     }
 
@@ -232,13 +232,13 @@ mod tests {
         "ConfigMap ns/osc-feature-gates: there is no key \"Confidential\"; write confidential"
     )]
     fn what_means_nothing_is_told_and_the_default_holds(#[case] data: Value, #[case] complaint: &str) {
-        let gates = parse(data);
+        let gates = parse(&data);
         assert_eq!(gates, FeatureGates { complaints: vec![complaint.to_owned()], ..FeatureGates::default() });
     }
 
     #[test]
     fn one_bad_value_does_not_spoil_the_others() {
-        let gates = parse(json!({"confidential": "true", "deploymentMode": "?", "caaUpdateStrategy": "?"}));
+        let gates = parse(&json!({"confidential": "true", "deploymentMode": "?", "caaUpdateStrategy": "?"}));
         assert!(gates.confidential);
         assert_eq!(gates.complaints.len(), 2);
     }

@@ -341,8 +341,7 @@ struct Target {
 impl Target {
     fn of(step: &Step) -> Self {
         let (verb, id) = match step {
-            Step::Apply { id, .. } => ("apply", id.clone()),
-            Step::CopySecret { id, .. } => ("apply", id.clone()),
+            Step::Apply { id, .. } | Step::CopySecret { id, .. } => ("apply", id.clone()),
             Step::Create { id, .. } => ("create", id.clone()),
             Step::Replace { id, .. } => ("change", id.clone()),
             Step::Delete { id } => ("delete", id.clone()),

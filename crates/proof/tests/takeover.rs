@@ -49,8 +49,7 @@ fn what_is_left_is_noticed() {
             let classes: kube::Api<k8s_openapi::api::node::v1::RuntimeClass> =
                 kube::Api::all(bed.client.clone());
             tokio::time::sleep(std::time::Duration::from_mins(30)).await;
-            let stranger =
-                serde_json::json!({"metadata": {"name": "kata-remote"}, "handler": "kata-remote"});
+            let stranger = serde_json::json!({"metadata": {"name": "kata-remote"}, "handler": "kata-remote"});
             classes
                 .create(&kube::api::PostParams::default(), &serde_json::from_value(stranger).unwrap())
                 .await

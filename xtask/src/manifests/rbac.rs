@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use osc_api::names;
-use osc_engine::security::{node_agent, webhooks};
+use osc_engine::security::webhooks;
 use serde_json::{Value, json};
 
 use super::{HEADER_MARKDOWN, typed};
@@ -150,8 +150,8 @@ pub const OPERATOR: &[Permissions] = &[
                 "security.openshift.io",
                 "securitycontextconstraints",
                 OWN,
-                &[names::MONITOR_SCC, node_agent::SCC],
-                "engine: desired.rs scc",
+                &[names::MONITOR_SCC, names::AGENT_SCC],
+                "engine: desired.rs scc; agent/desired.rs scc",
             ),
             grant(
                 "config.openshift.io",

@@ -167,18 +167,6 @@ fn volumes(openshift: bool) -> Vec<Value> {
     volumes
 }
 
-/// What the agents' pods may do on OpenShift.
-pub fn scc(kata_config: &KataConfigView, settings: &Settings) -> Desired {
-    let mut object = node_agent::scc(&settings.namespace);
-    object["metadata"]["labels"] = json!({names::APP_LABEL: kata_config.name});
-    (scc_id(), owned_by(kata_config, object))
-}
-
-/// How steps name it.
-pub fn scc_id() -> ObjectId {
-    ObjectId::cluster(Kind::SecurityContextConstraints, node_agent::SCC)
-}
-
 /// Whether a DaemonSet tells its agents something that we no longer say. What others added is not looked at.
 pub fn says_too_much(wanted: &Value, found: &Value) -> bool {
     let env = "/spec/template/spec/containers/0/env";
@@ -198,6 +186,18 @@ pub fn is_of_another_operator(wanted: &Value, found: &Value) -> bool {
         one["name"] == names::AGENT_SERVICE_ACCOUNT && wanted.pointer(first) == Some(&one["command"])
     };
     container.is_some_and(|all| !all.is_empty() && !all.iter().any(ours))
+}
+
+/// What the agents' pods may do on OpenShift: the host is what they work on.
+pub fn scc(kata_config: &KataConfigView, settings: &Settings) -> Desired {
+    let mut object = node_agent::scc(&settings.namespace);
+    object["metadata"]["labels"] = json!({names::APP_LABEL: kata_config.name});
+    (scc_id(), owned_by(kata_config, object))
+}
+
+/// How steps name it.
+pub fn scc_id() -> ObjectId {
+    ObjectId::cluster(Kind::SecurityContextConstraints, names::AGENT_SCC)
 }
 
 /// The copy of the pull secret, if it is not one yet.

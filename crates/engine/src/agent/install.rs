@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! finalizer, InProgress=Installing, the mode in the status
-//!   -> pull secret and rights of the agents (OpenShift)
+//!   -> pull secret (OpenShift)
 //!   -> nodes that leave: waiting_to_uninstall, role off;  nodes that enter: waiting_to_install, role on
 //!   -> DaemonSets, turns
 //!   -> wait: agents change the nodes, few at a time
@@ -31,7 +31,7 @@ use crate::runtime_class;
 use crate::spec::ValidSpec;
 use crate::status::{InProgress, Ready, Report};
 use crate::trouble::Troubles;
-use crate::workload::{Outcome, Workload, collision};
+use crate::workload::{Outcome, Workload, collision, ensure};
 
 const MODE: DeploymentMode = DeploymentMode::DaemonSet;
 
@@ -132,17 +132,6 @@ pub(super) fn ensure_agent(
     }
 }
 
-/// The step that lets agents' pods do their work on OpenShift, if they may not yet.
-pub(super) fn ensure_rights(
-    observed: &Observed,
-    settings: &Settings,
-    kata_config: &KataConfigView,
-) -> Option<Step> {
-    let (id, object) = desired::scc(kata_config, settings);
-    let there = observed.objects.get(&id).is_some_and(|found| holds(&object, found));
-    (observed.capabilities.scc && !there).then_some(Step::Apply { id, object })
-}
-
 /// The step that ends an agent's DaemonSet, if it is there.
 pub(super) fn end_agent(observed: &Observed, settings: &Settings, task: Task) -> Option<Step> {
     let id = task.id(settings);
@@ -150,7 +139,7 @@ pub(super) fn end_agent(observed: &Observed, settings: &Settings, task: Task) ->
     found.is_some_and(|found| !is_deleted(found)).then_some(Step::Delete { id })
 }
 
-impl<'a> Install<'a> {
+impl Install<'_> {
     fn run(&mut self) {
         self.plan.steps.extend(finalizer(self.kata_config));
         if self.is_first_look() {
@@ -162,7 +151,9 @@ impl<'a> Install<'a> {
             let copy = desired::pull_secret(self.observed, self.kata_config, self.settings);
             self.plan.steps.extend(copy);
         }
-        self.plan.steps.extend(ensure_rights(self.observed, self.settings, self.kata_config));
+        if self.observed.capabilities.scc {
+            self.plan.steps.extend(ensure(self.observed, desired::scc(self.kata_config, self.settings)));
+        }
         self.nodes();
         let agents = self.agents();
         let settled = self.settled() && agents.is_empty();

@@ -2,7 +2,7 @@
 
 use super::config::AgentConfig;
 use super::desired::{Task, scc_id};
-use super::install::{end_agent, ensure_agent, ensure_rights, take_out};
+use super::install::{end_agent, ensure_agent, take_out};
 use super::{trouble, turns};
 use crate::nodes::Survey;
 use crate::object::is_deleted;
@@ -32,7 +32,6 @@ impl Removal {
         steps.extend(observed.nodes.iter().flat_map(|node| take_out(node)));
         if !survey.nodes.is_empty() && config.image.is_some() {
             let level = names::DEFAULT_LOG_LEVEL;
-            steps.extend(ensure_rights(observed, settings, kata_config));
             steps.extend(ensure_agent(observed, settings, kata_config, Task::Uninstall, &config, level));
         }
         let touched = survey.nodes.len();
@@ -46,13 +45,11 @@ impl Removal {
 
     /// What remains to be deleted when all nodes are clean.
     pub fn rest(observed: &Observed, settings: &Settings) -> Vec<Step> {
-        let tasks = [Task::Install, Task::Uninstall];
-        let mut steps: Vec<Step> =
-            tasks.into_iter().filter_map(|task| end_agent(observed, settings, task)).collect();
-        if observed.objects.get(&scc_id()).is_some_and(|found| !is_deleted(found)) {
-            steps.push(Step::Delete { id: scc_id() });
-        }
-        steps
+        let agents = [Task::Install, Task::Uninstall].into_iter();
+        let scc = scc_id();
+        let found = observed.objects.get(&scc).is_some_and(|found| !is_deleted(found));
+        let scc = found.then_some(Step::Delete { id: scc });
+        agents.filter_map(|task| end_agent(observed, settings, task)).chain(scc).collect()
     }
 
     /// What keeps it from going on.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// ServiceAccount, ClusterRole and binding of the node agent.
 pub const NAME: &str = names::AGENT_SERVICE_ACCOUNT;
 /// SecurityContextConstraints of the node agent.
-pub const SCC: &str = "kata-install-scc";
+pub const SCC: &str = names::AGENT_SCC;
 /// Policy that keeps an agent to its node.
 pub const POLICY: &str = "kata-install-own-node";
 /// Where a token says on which node its pod runs.

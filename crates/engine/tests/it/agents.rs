@@ -20,7 +20,7 @@ impl World {
     /// Plain Kubernetes: no Machine Config Operator, and workers without a role.
     pub fn kubernetes(workers: &[&str]) -> Self {
         let mut world = Self::regular(workers);
-        world.cluster.capabilities = Default::default();
+        world.cluster.capabilities = osc_engine::Capabilities::default();
         world.cluster.pools.clear();
         world.cluster.objects.clear();
         world.settings.agent_image = Some("agent@sha256:0".to_owned());
@@ -80,7 +80,7 @@ impl World {
         found.labels.get(STATE).map_or("", String::as_str)
     }
 
-    fn settings_map(&mut self, data: Value) {
+    fn settings_map(&mut self, data: &Value) {
         let id =
             ObjectId::namespaced(Kind::ConfigMap, names::OPERATOR_NAMESPACE, names::DAEMON_SET_CONFIG_MAP);
         store::put(&mut self.cluster, &mut self.serial, id, json!({"data": data}));
@@ -179,7 +179,7 @@ fn removal_goes_one_node_after_the_other_and_leaves_nothing() {
 #[case("garbage", 1)]
 fn as_many_have_a_turn_as_may(#[case] max: &str, #[case] expected: usize) {
     let mut world = World::kubernetes(&["worker-0", "worker-1", "worker-2", "worker-3"]);
-    world.settings_map(json!({"maxUnavailable": max}));
+    world.settings_map(&json!({"maxUnavailable": max}));
     world.create(KATA, json!({}));
     world.run();
     assert_eq!(world.status().kata_nodes.ready_node_count, 4);
@@ -382,7 +382,7 @@ fn without_an_image_of_the_agent_nothing_is_begun() {
     world.run();
     assert!(world.condition(KATA, "InProgress").starts_with("False NodeAgentImageMissing: "));
     assert!(world.kata_nodes().is_empty() && world.status().deployment_mode.is_none());
-    world.settings_map(json!({"image": "mine@sha256:1"}));
+    world.settings_map(&json!({"image": "mine@sha256:1"}));
     world.run();
     assert_eq!(world.status().kata_nodes.installed, ["worker-0"]);
     let set = &world.cluster.objects[&daemon_set(names::INSTALL_DAEMON_SET)];
@@ -396,7 +396,7 @@ fn the_mode_does_not_change_while_there_is_a_kata_config() {
     world.create(KATA, json!({}));
     world.run();
     let before = world.lasting();
-    gates(&mut world, json!({"deploymentMode": "DaemonSet"}));
+    gates(&mut world, &json!({"deploymentMode": "DaemonSet"}));
     world.run();
     let told = world.condition(KATA, "Degraded");
     assert!(told.starts_with("True DeploymentModeFixed: deploymentMode in ConfigMap "), "{told}");
@@ -414,7 +414,7 @@ fn the_mode_does_not_change_while_there_is_a_kata_config() {
     store::put(&mut world.cluster, &mut world.serial, id, json!({"data": {"bundle": "/kata.tar.zst"}}));
     world.run();
     assert_eq!(world.status().deployment_mode, Some(DeploymentMode::DaemonSet));
-    gates(&mut world, json!({"deploymentMode": "MachineConfig"}));
+    gates(&mut world, &json!({"deploymentMode": "MachineConfig"}));
     world.run();
     assert!(
         world
@@ -430,7 +430,7 @@ fn the_mode_does_not_change_while_there_is_a_kata_config() {
 fn on_openshift_the_agent_pulls_as_the_node_does() {
     let mut world = World::two_workers();
     world.settings.agent_image = Some("agent@sha256:0".to_owned());
-    gates(&mut world, json!({"deploymentMode": "DaemonSet"}));
+    gates(&mut world, &json!({"deploymentMode": "DaemonSet"}));
     world.create(KATA, json!({}));
     world.run();
     assert!(world.condition(KATA, "InProgress").starts_with("False ExtensionImageUnknown: "));
@@ -470,14 +470,14 @@ fn on_openshift_the_agent_pulls_as_the_node_does() {
 #[test]
 fn a_setting_that_is_taken_back_leaves_the_daemon_set() {
     let mut world = installed(&["worker-0"]);
-    world.settings_map(json!({"bundle": "/mirror/kata.tar.zst"}));
+    world.settings_map(&json!({"bundle": "/mirror/kata.tar.zst"}));
     world.run();
     let has_bundle = |world: &World| {
         let set = &world.cluster.objects[&daemon_set(names::INSTALL_DAEMON_SET)];
         set["spec"]["template"].to_string().contains("KATA_BUNDLE")
     };
     assert!(has_bundle(&world));
-    world.settings_map(json!({}));
+    world.settings_map(&json!({}));
     world.run();
     assert!(!has_bundle(&world));
     assert!(world.plan().steps.is_empty());

@@ -14,14 +14,14 @@ const SNP: &str = "amd.feature.node.kubernetes.io/snp";
 const ELIGIBLE: &str = names::NODE_ELIGIBLE_LABEL;
 
 /// Somebody writes the feature gates.
-pub fn gates(world: &mut World, data: Value) {
+pub fn gates(world: &mut World, data: &Value) {
     let id = ObjectId::namespaced(Kind::ConfigMap, names::OPERATOR_NAMESPACE, names::FEATURE_GATES);
     store::put(&mut world.cluster, &mut world.serial, id, json!({"data": data}));
 }
 
 fn confidential(spec: Value, labels: &[(&str, &str)]) -> World {
     let mut world = World::two_workers();
-    gates(&mut world, json!({"confidential": "true"}));
+    gates(&mut world, &json!({"confidential": "true"}));
     for (node, label) in labels {
         world.label(node, label, "true");
     }
@@ -101,7 +101,7 @@ fn with_the_check_a_class_comes_with_its_node_and_goes_after_a_while() {
 fn a_class_that_goes_is_held_by_the_pods_that_use_it() {
     let mut world = confidential(json!({}), &[("worker-0", TDX)]);
     world.add_pod("shop", "vault", "kata-cc");
-    gates(&mut world, json!({"confidential": "false"}));
+    gates(&mut world, &json!({"confidential": "false"}));
     world.run();
     assert_eq!(classes(&world), ["kata kata", "kata-cc kata-tdx", "kata-nvidia-gpu kata-nvidia-gpu"]);
     let told = world.condition(KATA, "Degraded");
@@ -192,7 +192,7 @@ fn without_any_eligible_node_classes_go_and_nodes_stay() {
 #[test]
 fn gates_take_effect_while_it_runs_and_garbage_is_told() {
     let mut world = confidential(json!({}), &[("worker-0", TDX)]);
-    gates(&mut world, json!({"confidential": "yes"}));
+    gates(&mut world, &json!({"confidential": "yes"}));
     world.run();
     assert_eq!(classes(&world).len(), 2, "the default holds");
     assert_eq!(
@@ -202,7 +202,7 @@ fn gates_take_effect_while_it_runs_and_garbage_is_told() {
     );
     let told = world.events.iter().filter(|event| event.reason == "InvalidFeatureGate").count();
     assert_eq!(told, 1);
-    gates(&mut world, json!({"confidential": "1"}));
+    gates(&mut world, &json!({"confidential": "1"}));
     world.run();
     assert_eq!(classes(&world).len(), 4);
     assert_eq!(world.condition(KATA, "Degraded"), "False AsExpected: ");
@@ -211,7 +211,7 @@ fn gates_take_effect_while_it_runs_and_garbage_is_told() {
 #[test]
 fn a_layered_image_is_installed_where_the_gate_says_so() {
     let mut world = World::two_workers();
-    gates(&mut world, json!({"layeredImageDeployment": "true"}));
+    gates(&mut world, &json!({"layeredImageDeployment": "true"}));
     world.create(KATA, json!({}));
     world.run();
     let told = world.condition(KATA, "Degraded");
@@ -231,7 +231,7 @@ fn a_layered_image_is_installed_where_the_gate_says_so() {
     assert!(world.object(Kind::MachineConfig, names::EXTENSION_MACHINE_CONFIG).is_none());
     assert!(world.condition(KATA, "Ready").starts_with("True Installed: "));
     // From here on the gate does not matter.
-    gates(&mut world, json!({}));
+    gates(&mut world, &json!({}));
     world.run();
     assert!(world.plan().steps.is_empty());
     world.remove(KATA);
@@ -244,7 +244,7 @@ fn the_gate_of_layered_images_does_not_change_an_installation() {
     let mut world = World::two_workers();
     world.create(KATA, json!({}));
     world.run();
-    gates(&mut world, json!({"layeredImageDeployment": "true"}));
+    gates(&mut world, &json!({"layeredImageDeployment": "true"}));
     world.run();
     assert!(world.object(Kind::MachineConfig, names::IMAGE_MACHINE_CONFIG).is_none());
     assert!(world.condition(KATA, "Ready").starts_with("True Installed: "));

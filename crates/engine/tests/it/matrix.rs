@@ -17,6 +17,8 @@ const GUIDE: &str = "docs/user-guide/runtime-classes.md";
 const BEGIN: &str = "<!-- The tables below come from crates/engine/tests/it/matrix.rs. -->";
 const CLASSES: [&str; 4] = ["kata", "kata-nvidia-gpu", "kata-cc", "kata-cc-nvidia-gpu"];
 
+type Labels = &'static [(&'static str, &'static str)];
+
 const KATA: &[(&str, &str)] = &[("feature.node.kubernetes.io/runtime.kata", "true")];
 const GPU: &[(&str, &str)] = &[
     ("nvidia.com/gpu.present", "true"),
@@ -32,7 +34,7 @@ const CONFIDENTIAL_GPU: &[(&str, &str)] = &[
 ];
 
 /// What the nodes are labelled with, beside the kind of confidential hardware.
-const LABELS: [(&str, &[&[(&str, &str)]]); 4] = [
+const LABELS: [(&str, &[Labels]); 4] = [
     ("none", &[]),
     ("Kata", &[KATA]),
     ("Kata, GPU", &[KATA, GPU, PLAIN_GPU]),

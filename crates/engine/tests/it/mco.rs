@@ -16,6 +16,7 @@ use crate::store;
 use crate::world::World;
 
 /// What is behind a node.
+#[allow(clippy::struct_excessive_bools, reason = "four independent ways of misbehaving")]
 #[derive(Clone, Debug, Default)]
 pub struct Machine {
     /// The older, the earlier it is chosen.

@@ -162,7 +162,7 @@ fn class(name: &str, handler: &str, selector: &Value) -> Value {
 
 fn with_all_classes() -> World {
     let mut world = left_by_the_go_operator();
-    crate::classes::gates(&mut world, json!({"confidential": "true"}));
+    crate::classes::gates(&mut world, &json!({"confidential": "true"}));
     world.label("worker-0", "intel.feature.node.kubernetes.io/tdx", "true");
     let gpu = json!({"node-role.kubernetes.io/kata-oc": ""});
     for (name, handler) in [

@@ -16,7 +16,6 @@ use osc_api::names;
 use osc_api::openshift::MachineConfig;
 use osc_engine::labels::RelevantLabels;
 use osc_engine::observed::Pods;
-use osc_engine::security::node_agent;
 use osc_engine::{Capabilities, KataConfigView, Kind, ObjectId, Observed, PodView, PoolView, Rendered};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -319,7 +318,7 @@ fn single_objects(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
             Some(CONTAINER_RUNTIME_CONFIGS),
         ),
         (cluster(Kind::SecurityContextConstraints, names::MONITOR_SCC), Some(SCCS)),
-        (cluster(Kind::SecurityContextConstraints, node_agent::SCC), Some(SCCS)),
+        (cluster(Kind::SecurityContextConstraints, names::AGENT_SCC), Some(SCCS)),
         (cluster(Kind::ClusterVersion, names::CLUSTER_VERSION), Some(CLUSTER_VERSIONS)),
         (cluster(Kind::Infrastructure, names::INFRASTRUCTURE), Some(INFRASTRUCTURES)),
         (namespaced(Kind::Secret, names::PULL_SECRET_NAMESPACE, names::PULL_SECRET), Some(CLUSTER_VERSIONS)),

@@ -1,6 +1,7 @@
 //! From API objects to what the engine reads. What is not readable becomes words, never a panic.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -181,7 +182,11 @@ fn is_agent(kind: Kind, name: Option<&str>) -> bool {
 fn digests(data: &Value) -> Value {
     let digest = |value: &Value| {
         let hash = Sha256::digest(value.as_str().unwrap_or_default().as_bytes());
-        hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        hash.iter().fold(String::new(), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     };
     let entries = data.as_object().into_iter().flatten();
     entries

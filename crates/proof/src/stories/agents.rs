@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use osc_api::openshift::{MachineConfig, MachineConfigPool};
 use osc_api::{DeploymentMode, KataConfig, names};
 use osc_devcluster::sim::annotations;
@@ -60,12 +60,12 @@ async fn nothing_is_left(bed: &Bed) {
     assert!(bed.nodes().await.iter().all(|node| !node.labels().contains_key(names::KATA_NODE_ROLE)));
     assert_eq!(bed.names_of::<RuntimeClass>().await, Vec::<String>::new());
     let pods: Api<Pod> = Api::namespaced(bed.client.clone(), names::OPERATOR_NAMESPACE);
-    let none = || async { pods.list(&Default::default()).await.unwrap().items.is_empty() };
+    let none = || async { pods.list(&ListParams::default()).await.unwrap().items.is_empty() };
     assert!(eventually(none).await, "pods go with their DaemonSets");
     bed.assert_reboots(&[]).await;
 }
 
-fn fails(why: Value) -> Value {
+fn fails(why: &Value) -> Value {
     json!({"metadata": {"annotations": {annotations::AGENT_FAILS: why}}})
 }
 
@@ -106,7 +106,7 @@ async fn a_k3s_server_is_its_own_worker(bed: &mut Bed) {
 }
 
 async fn a_node_whose_agent_fails_is_told_and_goes_on_when_it_is_mended(bed: &mut Bed) {
-    bed.patch::<Node>("worker-0", fails(json!("no space left on device: /opt/kata"))).await;
+    bed.patch::<Node>("worker-0", fails(&json!("no space left on device: /opt/kata"))).await;
     bed.create(NAME, json!({})).await;
     bed.until(NAME, "failed", |status| {
         message(status, "InProgress") == "Node worker-0 Degraded: no space left on device: /opt/kata"
@@ -117,11 +117,11 @@ async fn a_node_whose_agent_fails_is_told_and_goes_on_when_it_is_mended(bed: &mu
     // A rollout that breaks nodes stops.
     bed.sleep(Duration::from_mins(30)).await;
     assert_eq!(bed.status(NAME).await.kata_nodes.waiting_to_install, ["worker-1"]);
-    bed.patch::<Node>("worker-0", fails(json!(null))).await;
+    bed.patch::<Node>("worker-0", fails(&json!(null))).await;
     bed.installed(NAME).await;
 
     // A removal that is stuck, and a node that is given up with the command that the condition shows.
-    bed.patch::<Node>("worker-1", fails(json!("read-only file system"))).await;
+    bed.patch::<Node>("worker-1", fails(&json!("read-only file system"))).await;
     bed.delete(NAME).await;
     bed.until(NAME, "stuck", |status| {
         let give_up = format!("kubectl label node worker-1 {}-", names::DAEMON_SET_MODE_LABEL);
@@ -154,7 +154,7 @@ async fn a_node_that_joins_gets_kata_and_one_that_vanishes_blocks_nothing(bed: &
     nodes.patch_status("worker-9", &kube::api::PatchParams::default(), &ready).await.unwrap();
     bed.until(NAME, "both have it", |status| status.kata_nodes.installed == ["worker-0", "worker-9"]).await;
 
-    bed.patch::<Node>("worker-9", fails(json!("the disk is broken"))).await;
+    bed.patch::<Node>("worker-9", fails(&json!("the disk is broken"))).await;
     bed.delete(NAME).await;
     bed.until(NAME, "stuck", |status| status.kata_nodes.failed_to_uninstall == ["worker-9"]).await;
     nodes.delete("worker-9", &DeleteParams::default()).await.unwrap();
