@@ -97,7 +97,10 @@ fn container(task: Task, config: &AgentConfig, log_level: &str, openshift: bool)
         }
         mount
     };
-    let mut mounts = vec![mount("host", "/host", false)];
+    let mut host = mount("host", "/host", false);
+    // File systems that the node mounts later are seen, too.
+    host["mountPropagation"] = json!("HostToContainer");
+    let mut mounts = vec![host];
     if openshift {
         mounts.push(mount("regauth", "/tmp/regauth", true));
         for (name, path) in REGISTRY_FILES {
