@@ -261,7 +261,7 @@ fn an_installation_by_node_agents_is_told() {
     let kata_config = object(
         "kataconfiguration.openshift.io/v1",
         "KataConfig",
-        json!({"name": "example-kataconfig"}),
+        json!({"name": "example"}),
         json!({"spec": {}}),
     );
     let found = check(&cluster(vec![labelled, kata_config]), &all_workers(), &[(Info, "DaemonSetMode")]);

@@ -247,7 +247,8 @@ async fn wait_for_a_condition(t: Trial) {
     assert!(waited.contains("condition met"), "{waited}");
     assert_ne!(kubectl(&t, "wait deployment/a --for=condition=Other --timeout=1s").await.code, 0);
     let later = async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        // Long enough for kubectl to have begun: it says nothing of what is gone already.
+        tokio::time::sleep(std::time::Duration::from_secs(4)).await;
         quiet.delete("apps/v1:deployments/a").await.is(200);
     };
     let (_, ()) = tokio::join!(ok(&t, "wait deployment/a --for=delete --timeout=20s"), later);
