@@ -17,6 +17,7 @@
 //! - [`delivery`], [`runtime_class`]: what another operator chose and made, and what of it is ours.
 //! - [`nodes`]: how far each node is. [`trouble`]: what keeps a rollout from going on.
 //! - [`desired`]: the objects that we own, as they should be.
+//! - [`peerpods`]: the settings of peer pods.
 //! - [`install`], [`uninstall`]: the two directions. [`status`]: what is told about it.
 
 pub mod decide;
@@ -28,6 +29,7 @@ pub mod layout;
 pub mod nodes;
 pub mod object;
 pub mod observed;
+pub mod peerpods;
 pub mod plan;
 pub mod runtime_class;
 pub mod selector;

@@ -190,8 +190,7 @@ pub fn grant(scope: &Scope, store: &mut Store, before: &Wanted, world: &mut Worl
     for (index, (before, after)) in before.iter().zip(&after).enumerate() {
         let enters = before.is_none() && after.is_some();
         let twice = if scope.compact {
-            before.is_some() != after.is_some()
-                && (default(before) != default(after) || level_object)
+            before.is_some() != after.is_some() && (default(before) != default(after) || level_object)
         } else {
             enters && other_level
         };
