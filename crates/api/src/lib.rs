@@ -6,6 +6,7 @@
 pub mod kataconfig;
 pub mod names;
 pub mod openshift;
+pub mod peerpods;
 mod schema;
 
 pub use kataconfig::{DeploymentMode, KataConfig, KataConfigSpec, KataConfigStatus, KataNodesStatus};

@@ -21,6 +21,7 @@
 //! - [`install`], [`uninstall`]: the two directions; [`agent`]: the same by node agents. [`status`]: what is told about it.
 //! - [`catalog`], [`offer`], [`workload`]: the runtime classes that there can be, which of them are to be there, and
 //!   what else pods need.
+//! - [`peerpods`]: the settings of peer pods.
 
 pub mod agent;
 pub mod catalog;
@@ -36,6 +37,7 @@ pub mod nodes;
 pub mod object;
 pub mod observed;
 pub mod offer;
+pub mod peerpods;
 pub mod plan;
 pub mod runtime_class;
 pub mod security;

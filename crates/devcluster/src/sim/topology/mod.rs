@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_objects_are_typed_and_what_the_types_expect() {
-        use k8s_openapi::api::core::v1::Node;
+        use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
         use osc_api::openshift::{ClusterVersion, Infrastructure, MachineConfig, MachineConfigPool};
         fn read<T: serde::de::DeserializeOwned>(object: &Value) {
             serde_json::from_value::<T>(object.clone()).unwrap();
@@ -201,6 +201,8 @@ mod tests {
                 "MachineConfigPool" => read::<MachineConfigPool>(&object),
                 "ClusterVersion" => read::<ClusterVersion>(&object),
                 "Infrastructure" => read::<Infrastructure>(&object),
+                "Secret" => read::<Secret>(&object),
+                "ConfigMap" => read::<ConfigMap>(&object),
                 "CustomResourceDefinition" | "Namespace" => {}
                 other => panic!("{other}"),
             }

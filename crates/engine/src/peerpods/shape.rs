@@ -1,0 +1,208 @@
+//! Whether a value looks like what its key wants.
+
+use osc_api::peerpods::keys::Shape;
+
+/// What was expected; what was found is for the caller to tell, or not to tell if it is secret.
+pub fn check(shape: Shape, value: &str) -> Result<(), String> {
+    let fine = match shape {
+        Shape::Text => !value.trim().is_empty() && value.trim() == value,
+        Shape::Flag => ["true", "false"].contains(&value),
+        Shape::YesNo => ["yes", "no"].contains(&value),
+        Shape::Port => value.parse::<u16>().is_ok_and(|port| port > 0) && plain_number(value),
+        Shape::Number(least) => {
+            value.parse::<i64>().is_ok_and(|number| number >= least) && plain_number(value)
+        }
+        Shape::Duration => is_duration(value),
+        Shape::Tags => parts(value).all(|part| part.split_once('=').is_some_and(|(key, _)| is_name(key))),
+        Shape::List => parts(value).all(is_name),
+        Shape::Identifiers(prefix) => parts(value).all(|part| part.strip_prefix(prefix).is_some_and(is_name)),
+        Shape::AzureResource(path) => {
+            let (value, path) = (value.to_ascii_lowercase(), path.to_ascii_lowercase());
+            value.starts_with("/subscriptions/") && value.contains(&path) && is_name(&value)
+        }
+        Shape::OneOf(allowed) => allowed.contains(&value),
+        Shape::Networks => parts(value).all(is_network),
+        Shape::Path => value.starts_with('/') && !value.split('/').any(|part| part == ".."),
+        Shape::Json => serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(value).is_ok(),
+        Shape::LibvirtUri => value.starts_with("qemu") && value.contains("://") && is_name(value),
+        Shape::Initdata => !value.is_empty() && value.bytes().all(is_base64),
+        Shape::ImageSource => image_source(value).is_some(),
+    };
+    if fine { Ok(()) } else { Err(expected(shape)) }
+}
+
+fn expected(shape: Shape) -> String {
+    match shape {
+        Shape::Text => "a value without blanks around it".to_owned(),
+        Shape::Flag => "\"true\" or \"false\"".to_owned(),
+        Shape::YesNo => "\"yes\" or \"no\"".to_owned(),
+        Shape::Port => "a port, 1 to 65535".to_owned(),
+        Shape::Number(least) => format!("a whole number of at least {least}"),
+        Shape::Duration => "a duration such as 5m or 90s".to_owned(),
+        Shape::Tags => "key=value pairs separated by commas".to_owned(),
+        Shape::List => "names separated by commas, without blanks".to_owned(),
+        Shape::Identifiers(prefix) => format!("{prefix}..., several separated by commas, without blanks"),
+        Shape::AzureResource(path) => format!("a whole resource identifier, /subscriptions/...{path}..."),
+        Shape::OneOf(allowed) => format!("one of {}", allowed.join(", ")),
+        Shape::Networks => "networks such as 10.0.0.0/16, separated by commas".to_owned(),
+        Shape::Path => "an absolute path without ..".to_owned(),
+        Shape::Json => "a JSON object".to_owned(),
+        Shape::LibvirtUri => "a libvirt URI such as qemu+ssh://root@192.168.122.1/system".to_owned(),
+        Shape::Initdata => "initdata, gzip and base64".to_owned(),
+        Shape::ImageSource => "oci::image[:tag][::path] or bootc::image[:tag]".to_owned(),
+    }
+}
+
+fn parts(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',')
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == ',')
+}
+
+/// Digits and perhaps a minus: no `+5`, no `05`.
+fn plain_number(value: &str) -> bool {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    digits == "0" || (!digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// As Go reads them: numbers with units, one after the other.
+fn is_duration(value: &str) -> bool {
+    let mut rest = value;
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (digits, unit) = rest.split_at(number);
+        let Some(unit) = ["ns", "us", "ms", "s", "m", "h"].iter().find(|known| {
+            unit.strip_prefix(**known)
+                .is_some_and(|next| next.is_empty() || next.starts_with(|c: char| c.is_ascii_digit()))
+        }) else {
+            return false;
+        };
+        if digits.parse::<f64>().is_err() {
+            return false;
+        }
+        rest = &rest[number + unit.len()..];
+    }
+    !value.is_empty()
+}
+
+fn is_network(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    let most = match address.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(_)) => 32,
+        Ok(std::net::IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    length.parse::<u8>().is_ok_and(|length| length <= most)
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_')
+}
+
+/// Where a pod VM image comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSource<'a> {
+    /// `oci` or `bootc`; nothing where a bare reference was given, which the documentation of Google Cloud does.
+    pub kind: Option<&'a str>,
+    /// The image, with registry and tag.
+    pub reference: &'a str,
+    /// The file in the image.
+    pub path: &'a str,
+}
+
+/// Reads where an image comes from. Registries may have ports.
+pub fn image_source(value: &str) -> Option<ImageSource<'_>> {
+    let mut parts = value.split("::");
+    let first = parts.next()?;
+    let (kind, reference) = match first {
+        "oci" | "bootc" => (Some(first), parts.next()?),
+        reference => (None, reference),
+    };
+    let path = parts.next().unwrap_or("/image/podvm.qcow2");
+    let fine = parts.next().is_none() && is_reference(reference) && path.starts_with('/') && is_name(path);
+    fine.then_some(ImageSource { kind, reference, path })
+}
+
+fn is_reference(text: &str) -> bool {
+    let allowed =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':' | '@' | '[' | ']');
+    let (name, digest) = match text.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (text, None),
+    };
+    let good_digest = digest.is_none_or(|digest| {
+        digest
+            .strip_prefix("sha256:")
+            .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+    });
+    !name.is_empty()
+        && name.chars().all(allowed)
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && !name.ends_with(['/', ':'])
+        && good_digest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(Shape::Text, &["eu-west-1"], &["", " ", "a "])]
+    #[case(Shape::Flag, &["true", "false"], &["yes", "True", ""])]
+    #[case(Shape::YesNo, &["yes", "no"], &["true", "Yes", ""])]
+    #[case(Shape::Port, &["1", "9000", "65535"], &["0", "65536", "-1", "9000 ", "+9", "09", "udp"])]
+    #[case(Shape::Number(6), &["6", "30"], &["5", "6GB", "6.5", "", "007"])]
+    #[case(Shape::Number(-1), &["-1", "0", "10"], &["-2", "ten"])]
+    #[case(Shape::Duration, &["5m", "90s", "1h30m", "1.5h", "500ms"], &["5", "5 m", "m", "five minutes", "", "5m3"])]
+    #[case(Shape::Tags, &["key1=value1,key2=value2", "a="], &["key1", "a=b,", "=b", "a b=c", "key1:value1"])]
+    #[case(Shape::List, &["t2.small,t2.medium", "one"], &["t2.small, t2.medium", "", "a,,b"])]
+    #[case(Shape::Identifiers("sg-"), &["sg-1", "sg-1,sg-2"], &["sg-", "vpc-1", "sg-1 sg-2", "sg-1,vpc-2"])]
+    #[case(
+        Shape::AzureResource("/subnets/"),
+        &["/subscriptions/1/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/worker"],
+        &["worker", "/subscriptions/1/resourceGroups/g", "/subnets/worker"]
+    )]
+    #[case(Shape::OneOf(&["TDX", "SEV"]), &["TDX"], &["tdx", ""])]
+    #[case(Shape::Networks, &["10.0.0.0/16", "10.0.0.0/16,fd00::/64"], &["10.0.0.0", "10.0.0.0/33", "pods/16", ""])]
+    #[case(Shape::Path, &["/run/peerpod"], &["run", "/run/../etc", ""])]
+    #[case(Shape::Json, &["{\"type\": \"service_account\"}"], &["[]", "{", ""])]
+    #[case(Shape::LibvirtUri, &["qemu+ssh://root@192.168.122.1/system?no_verify=1", "qemu:///system"], &["192.168.122.1", "ssh://h", ""])]
+    #[case(Shape::Initdata, &["H4sIAAAA+/="], &["", "not base64!"])]
+    fn values_are_told_apart(#[case] shape: Shape, #[case] fine: &[&str], #[case] wrong: &[&str]) {
+        for value in fine {
+            assert_eq!(check(shape, value), Ok(()), "{value:?}");
+        }
+        for value in wrong {
+            assert!(check(shape, value).is_err(), "{value:?}");
+        }
+    }
+
+    #[rstest]
+    #[case("oci::quay.io/org/podvm:1.12", Some("oci"), "quay.io/org/podvm:1.12", "/image/podvm.qcow2")]
+    #[case("oci::quay.io:5000/org/podvm::/disk.qcow2", Some("oci"), "quay.io:5000/org/podvm", "/disk.qcow2")]
+    #[case("bootc::quay.io/org/podvm-bootc", Some("bootc"), "quay.io/org/podvm-bootc", "/image/podvm.qcow2")]
+    #[case("quay.io/user/podvm-bootc:latest", None, "quay.io/user/podvm-bootc:latest", "/image/podvm.qcow2")]
+    fn image_sources_are_read(
+        #[case] text: &str,
+        #[case] kind: Option<&str>,
+        #[case] reference: &str,
+        #[case] path: &str,
+    ) {
+        assert_eq!(image_source(text), Some(ImageSource { kind, reference, path }));
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("oci::")]
+    #[case("oci::quay.io/org/podvm::disk.qcow2")]
+    #[case("oci::quay.io/org/podvm::/a::/b")]
+    #[case("docker::quay.io/org/podvm")]
+    #[case("oci::quay.io/org/pod vm")]
+    #[case("oci::quay.io/org/podvm@sha256:abc")]
+    fn what_is_no_image_source_is_refused(#[case] text: &str) {
+        assert_eq!(image_source(text), None);
+    }
+}
