@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
+use osc_api::names;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,9 +22,9 @@ use crate::state::State;
 /// Field manager of everything the agent writes.
 pub const FIELD_MANAGER: &str = "osc-node";
 /// Why it did not work, for people.
-pub const FAILURE_ANNOTATION: &str = "kataconfiguration.openshift.io/kata-ds-rpm-install-failure";
+pub const FAILURE_ANNOTATION: &str = names::AGENT_FAILURE;
 /// What is installed.
-pub const VERSION_ANNOTATION: &str = "kataconfiguration.openshift.io/kata-ds-version";
+pub const VERSION_ANNOTATION: &str = names::AGENT_VERSION;
 /// Where events about objects without a namespace belong.
 const EVENT_NAMESPACE: &str = "default";
 /// How long one request may take.
