@@ -15,7 +15,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 
 /// The custom resource definitions that this project owns, as it installs them.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![kataconfig::crd()]
+    std::iter::once(kataconfig::crd()).chain(peerpods::crds()).collect()
 }
 
 /// Implements [`kube::Resource`] for a cluster-scoped kind whose root is not shaped `spec` + `status` as

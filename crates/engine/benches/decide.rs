@@ -62,6 +62,7 @@ fn cluster(workers: usize) -> (Observed, Settings) {
             container_runtime_config: true,
             scc: true,
             openshift: true,
+            ..Capabilities::default()
         },
         kata_configs: vec![Arc::new(KataConfigView {
             name: "example-kataconfig".to_owned(),

@@ -128,6 +128,17 @@ impl ClassSpec {
         }
     }
 
+    /// Peer pods: on the node there is only what leads to their virtual machine.
+    pub fn remote() -> Self {
+        Self {
+            name: names::REMOTE_RUNTIME_CLASS,
+            handler: "kata-remote",
+            memory: "120Mi",
+            labels: Vec::new(),
+            ..Self::kata()
+        }
+    }
+
     /// Confidential containers.
     pub fn confidential(tee: Tee) -> Self {
         Self {

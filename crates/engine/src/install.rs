@@ -24,7 +24,7 @@ use crate::runtime_class;
 use crate::spec::ValidSpec;
 use crate::status::{InProgress, READY, Ready, Report};
 use crate::trouble::{Troubles, list};
-use crate::workload::{Outcome, Workload, collision, ensure};
+use crate::workload::{Outcome, PeerPods, Workload, collision, ensure};
 
 const MODE: DeploymentMode = DeploymentMode::MachineConfig;
 
@@ -82,7 +82,7 @@ pub fn plan(
         plan,
     };
     if spec.check_node_eligibility && !observed.nodes.iter().any(|node| node.is_eligible()) {
-        pass.plan = no_eligible_nodes(&pass.workload());
+        pass.plan = no_eligible_nodes(&pass.workload(false));
     } else {
         pass.run();
     }
@@ -131,7 +131,7 @@ impl Install<'_> {
         self.entering_nodes(rendered);
         let settled = self.settled(rendered);
         let outcome = if settled && !self.survey.nodes.is_empty() || self.installed_before() {
-            self.workload().plan()
+            self.workload(settled).plan()
         } else {
             let troubles = collision(self.observed, &ClassSpec::kata()).into_iter().collect();
             Outcome { troubles, ..Outcome::default() }
@@ -145,7 +145,7 @@ impl Install<'_> {
         }
     }
 
-    fn workload(&self) -> Workload<'_> {
+    fn workload(&self, calm: bool) -> Workload<'_> {
         Workload {
             observed: self.observed,
             settings: self.settings,
@@ -154,6 +154,7 @@ impl Install<'_> {
             gates: self.gates,
             layout: self.layout,
             survey: &self.survey,
+            calm,
         }
     }
 
@@ -266,7 +267,7 @@ impl Install<'_> {
                 ),
             );
         }
-        troubles.about_settings(self.observed, self.settings, self.spec);
+        troubles.about_settings(self.settings);
         troubles
     }
 
@@ -314,8 +315,8 @@ impl Install<'_> {
     fn report(&mut self, troubles: Troubles, outcome: &Outcome, rendered: bool, settled: bool) {
         let before = &self.kata_config.status.runtime_classes;
         let report = Report {
-            in_progress: self.in_progress(settled),
-            ready: self.ready(rendered, settled),
+            in_progress: outcome.peer_pods.in_progress(self.in_progress(settled)),
+            ready: outcome.peer_pods.ready(self.spec, self.ready(rendered, settled)),
             kata_nodes: self.survey.status(false),
             // Listed with the status that follows their creation, and from then on.
             runtime_classes: runtime_class::listed(self.observed, before, &outcome.lasting),
@@ -408,7 +409,8 @@ pub(crate) fn no_eligible_nodes(workload: &Workload<'_>) -> Plan {
     let mut report = Report::refusal(kata_config, "NoEligibleNodes", message);
     report.kata_nodes = workload.survey.status(false);
     if installed_before(observed, kata_config) {
-        let mut outcome = Outcome::default();
+        let peer_pods = PeerPods { waiting: Some("no node can have Kata".to_owned()), ..PeerPods::default() };
+        let mut outcome = Outcome { peer_pods, ..Outcome::default() };
         workload.classes(&mut outcome);
         let before = &kata_config.status.runtime_classes;
         report.runtime_classes = runtime_class::listed(observed, before, &outcome.lasting);

@@ -30,8 +30,24 @@ pub enum Kind {
     ClusterVersion,
     /// `config.openshift.io/v1`.
     Infrastructure,
+    /// `config.openshift.io/v1`: of the cluster's own, its TLS profile is read.
+    ApiServer,
     /// `v1`. What is in one is never seen here: a digest of each key's value stands for it.
     Secret,
+    /// `v1`.
+    Service,
+    /// `apps/v1`.
+    Deployment,
+    /// `batch/v1`.
+    Job,
+    /// `admissionregistration.k8s.io/v1`.
+    MutatingWebhookConfiguration,
+    /// `cloudcredential.openshift.io/v1`.
+    CredentialsRequest,
+    /// Ours: `confidentialcontainers.org/v1alpha1`.
+    PeerPodConfig,
+    /// Ours: `confidentialcontainers.org/v1alpha1`.
+    PeerPod,
 }
 
 impl Kind {
@@ -44,15 +60,22 @@ impl Kind {
             }
             Self::RuntimeClass => "node.k8s.io",
             Self::SecurityContextConstraints => "security.openshift.io",
-            Self::DaemonSet => "apps",
-            Self::ConfigMap | Self::Namespace | Self::Node | Self::Secret => "",
-            Self::ClusterVersion | Self::Infrastructure => "config.openshift.io",
+            Self::DaemonSet | Self::Deployment => "apps",
+            Self::Job => "batch",
+            Self::ConfigMap | Self::Namespace | Self::Node | Self::Secret | Self::Service => "",
+            Self::ClusterVersion | Self::Infrastructure | Self::ApiServer => "config.openshift.io",
+            Self::MutatingWebhookConfiguration => "admissionregistration.k8s.io",
+            Self::CredentialsRequest => "cloudcredential.openshift.io",
+            Self::PeerPodConfig | Self::PeerPod => "confidentialcontainers.org",
         }
     }
 
-    /// The API version within the group: all of them are `v1`.
+    /// The API version within the group.
     pub fn version(self) -> &'static str {
-        "v1"
+        match self {
+            Self::PeerPodConfig | Self::PeerPod => "v1alpha1",
+            _ => "v1",
+        }
     }
 
     /// `group/version`, or `version` for the core group.
@@ -78,7 +101,15 @@ impl Kind {
             Self::Node => "Node",
             Self::ClusterVersion => "ClusterVersion",
             Self::Infrastructure => "Infrastructure",
+            Self::ApiServer => "APIServer",
             Self::Secret => "Secret",
+            Self::Service => "Service",
+            Self::Deployment => "Deployment",
+            Self::Job => "Job",
+            Self::MutatingWebhookConfiguration => "MutatingWebhookConfiguration",
+            Self::CredentialsRequest => "CredentialsRequest",
+            Self::PeerPodConfig => "PeerPodConfig",
+            Self::PeerPod => "PeerPod",
         }
     }
 
@@ -97,7 +128,15 @@ impl Kind {
             Self::Node => "nodes",
             Self::ClusterVersion => "clusterversions",
             Self::Infrastructure => "infrastructures",
+            Self::ApiServer => "apiservers",
             Self::Secret => "secrets",
+            Self::Service => "services",
+            Self::Deployment => "deployments",
+            Self::Job => "jobs",
+            Self::MutatingWebhookConfiguration => "mutatingwebhookconfigurations",
+            Self::CredentialsRequest => "credentialsrequests",
+            Self::PeerPodConfig => "peerpodconfigs",
+            Self::PeerPod => "peerpods",
         }
     }
 }

@@ -32,10 +32,67 @@ pub struct Observed {
     pub rendered: BTreeMap<String, Rendered>,
     /// Pods that use one of our runtime classes and have not ended; only needed while something is being deleted.
     pub pods: Pods,
+    /// The adaptor's pods, by node; only known while there is a DaemonSet of them.
+    pub adaptors: Vec<AdaptorView>,
+    /// Pods of the jobs that make and delete pod VM images.
+    pub image_pods: Vec<ImagePodView>,
+    /// All PeerPods.
+    pub peer_pods: Vec<PeerPodView>,
+}
+
+/// One pod of the adaptor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdaptorView {
+    /// The node that it is on.
+    pub node: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is ready and not on its way out.
+    pub ready: bool,
+    /// Why its container does not run, in the kubelet's words.
+    pub waiting: Option<String>,
+    /// When the operator last saw one of the fields above change.
+    pub changed_at: Timestamp,
+}
+
+/// One pod of a job that makes or deletes an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImagePodView {
+    /// Name of the job.
+    pub job: String,
+    /// Unique identity of the job.
+    pub job_uid: String,
+    /// Name of the pod.
+    pub name: String,
+    /// `Pending`, `Running`, `Succeeded` or `Failed`.
+    pub phase: String,
+    /// Why its container does not run, in the kubelet's words.
+    pub waiting: Option<String>,
+    /// What it said at its end.
+    pub message: Option<String>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+}
+
+/// One PeerPod: a pod VM that is to be deleted when its pod is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerPodView {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// `aws`, `azure`, `gcp` or `libvirt`.
+    pub provider: String,
+    /// Identifier of the virtual machine.
+    pub instance: String,
+    /// When its deletion was requested.
+    pub deleted: Option<Timestamp>,
+    /// Why its virtual machine could not be deleted so far.
+    pub error: Option<String>,
 }
 
 /// Which optional APIs the cluster serves.
-#[allow(clippy::struct_excessive_bools, reason = "four independent facts")]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
     /// `MachineConfig` and `MachineConfigPool`: the Machine Config Operator is there.
@@ -46,6 +103,12 @@ pub struct Capabilities {
     pub scc: bool,
     /// `ClusterVersion`: the cluster is an OpenShift cluster.
     pub openshift: bool,
+    /// `CredentialsRequest`: the cluster can be asked for credentials of its cloud.
+    pub credentials_requests: bool,
+    /// `PeerPodConfig` and `PeerPod`.
+    pub peer_pods: bool,
+    /// The API server asks a webhook only about what its conditions let through: from release 1.28 on.
+    pub match_conditions: bool,
 }
 
 /// What of a rendered machine config may be Kata.
@@ -150,7 +213,9 @@ pub struct NodeView {
     pub agent_failure: Option<String>,
     /// What the node agent of DaemonSet mode has installed.
     pub agent_version: Option<String>,
-    /// When the operator last saw one of the fields above change; of the labels, only that of the node agent counts.
+    /// How many pod VMs it is said to have room for.
+    pub vms: Option<String>,
+    /// When the operator last saw one of the fields above, but for the last, change; of the labels, only that of the node agent counts.
     pub changed_at: Timestamp,
     /// When the operator last saw a label change.
     pub labels_changed_at: Timestamp,
@@ -213,6 +278,8 @@ pub struct Settings {
     pub agent_image: Option<String>,
     /// Extension to install whatever the cluster says.
     pub extension: Option<String>,
+    /// What peer pods need.
+    pub peer_pods: PeerPodsSettings,
     /// Whether the operator's own host runs RHCOS: the last resort for choosing the extension.
     pub host_is_rhcos: bool,
     /// How long the API server may take to list something.
@@ -229,6 +296,67 @@ pub struct Settings {
     pub label_grace: SignedDuration,
 }
 
+/// What the person who installs the operator chose about peer pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerPodsSettings {
+    /// Image of the adaptor.
+    pub adaptor_image: Option<String>,
+    /// Image of the webhook.
+    pub webhook_image: Option<String>,
+    /// Image of the tool that makes pod VM images.
+    pub image_tool: Option<String>,
+    /// The pod VM image of this release.
+    pub pod_vm_image: Option<String>,
+    /// How to log in to the cloud with tokens of the cluster's own.
+    pub sts: Option<Sts>,
+    /// Proxies that containers are to use: names and values of variables.
+    pub proxies: Vec<(String, String)>,
+    /// Whether the operator's own host, and so the cluster, is in FIPS mode.
+    pub fips: bool,
+    /// How long an adaptor may be away before its node counts as without.
+    pub adaptor_grace: SignedDuration,
+    /// How long a job or an adaptor may take to start.
+    pub start_deadline: SignedDuration,
+    /// How long a pod VM may take to be deleted.
+    pub deletion_deadline: SignedDuration,
+}
+
+/// Whom the cloud knows the cluster as, where it trusts the cluster's tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sts {
+    /// Amazon Web Services.
+    Aws {
+        /// The role to take on.
+        role: String,
+    },
+    /// Microsoft Azure.
+    Azure {
+        /// The application.
+        client: String,
+        /// The directory.
+        tenant: String,
+        /// The subscription.
+        subscription: String,
+    },
+}
+
+impl Default for PeerPodsSettings {
+    fn default() -> Self {
+        Self {
+            adaptor_image: None,
+            webhook_image: None,
+            image_tool: None,
+            pod_vm_image: None,
+            sts: None,
+            proxies: Vec::new(),
+            fips: false,
+            adaptor_grace: SignedDuration::from_mins(2),
+            start_deadline: SignedDuration::from_mins(5),
+            deletion_deadline: SignedDuration::from_mins(15),
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -236,6 +364,7 @@ impl Default for Settings {
             monitor_image: None,
             agent_image: None,
             extension: None,
+            peer_pods: PeerPodsSettings::default(),
             host_is_rhcos: false,
             read_deadline: SignedDuration::from_secs(30),
             start_deadline: SignedDuration::from_mins(10),

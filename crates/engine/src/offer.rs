@@ -22,6 +22,8 @@ pub struct Demand<'a> {
     pub gates: &'a FeatureGates,
     /// What the KataConfig asks for.
     pub spec: &'a ValidSpec,
+    /// Whether everything is there that peer pods need.
+    pub peer_pods: bool,
     /// Nodes that have or get Kata.
     pub members: Vec<&'a NodeView>,
     /// Those of them on which it can be used.
@@ -53,8 +55,11 @@ impl Offer {
         if demand.members.is_empty() || !demand.members.iter().all(|node| is_s390x(node)) {
             offer.add(demand, ClassSpec::gpu());
         }
-        // Peer pods are not looked after here.
-        offer.kept.push(names::REMOTE_RUNTIME_CLASS);
+        if demand.peer_pods {
+            offer.wanted.push(ClassSpec::remote());
+        } else if demand.spec.peer_pods {
+            offer.kept.push(names::REMOTE_RUNTIME_CLASS);
+        }
         if demand.gates.confidential {
             offer.confidential(demand);
         }

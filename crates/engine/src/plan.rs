@@ -43,18 +43,25 @@ pub enum Step {
         /// The value.
         value: Value,
     },
-    /// Server-side apply of a Secret with one value out of another one, which only the shell gets to see.
+    /// Merge a patch, provided that the object did not change since it was read. For what people write, too.
+    Merge {
+        /// Which object.
+        id: ObjectId,
+        /// Version that was read; none where a change in between does not matter.
+        resource_version: Option<String>,
+        /// The patch.
+        patch: Value,
+    },
+    /// Server-side apply of a Secret with values out of another one, which only the shell gets to see.
     CopySecret {
         /// Which Secret is written.
         id: ObjectId,
-        /// What we say about it, but for the value.
+        /// What we say about it, but for the values.
         object: Value,
-        /// The key of the value.
-        key: &'static str,
-        /// Where the value comes from.
+        /// Where the values come from.
         from: ObjectId,
-        /// The key of the value there.
-        from_key: &'static str,
+        /// What becomes of them.
+        translation: Translation,
     },
     /// Delete; one that is absent is fine.
     Delete {
@@ -69,6 +76,13 @@ pub enum Step {
         key: &'static str,
         /// Label value.
         value: Option<&'static str>,
+    },
+    /// Say how many pod VMs a node may have; none: nothing is said any more.
+    Advertise {
+        /// Name of the node.
+        node: String,
+        /// How many.
+        limit: Option<String>,
     },
     /// Replace the list of finalizers, provided that the object did not change since it was read.
     SetFinalizers {
@@ -90,12 +104,27 @@ pub enum Step {
     Emit(Event),
 }
 
-/// One Kubernetes Event about a KataConfig.
+/// What becomes of the values of a Secret on their way into another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Translation {
+    /// One value, under another key.
+    Key {
+        /// Its key where it comes from.
+        from: &'static str,
+        /// Its key where it goes.
+        to: &'static str,
+    },
+    /// What the Cloud Credential Operator writes, as the adaptor reads it.
+    CloudCredentials,
+}
+
+/// One Kubernetes Event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// Name of the KataConfig.
-    pub kata_config: String,
-    /// Its unique identity.
+    /// What it is about.
+    pub about: ObjectId,
+    /// The unique identity of that.
     pub uid: String,
     /// Normal or warning.
     pub kind: EventKind,

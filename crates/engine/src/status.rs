@@ -8,7 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use osc_api::kataconfig::StatusCondition;
 use osc_api::{DeploymentMode, KataConfigStatus, KataNodesStatus, names};
 
+use crate::object::{Kind, ObjectId};
 use crate::observed::KataConfigView;
+use crate::peerpods::ImageNews;
 use crate::plan::{Event, EventKind, Step};
 use crate::trouble::Trouble;
 
@@ -44,6 +46,8 @@ pub enum InProgress {
     },
     /// It is not known whether pods stand in the way of removal.
     PodsUnreadable(String),
+    /// The image of pod VMs is made or deleted.
+    PodVmImage(ImageNews),
     /// What is asked for cannot be done as it stands.
     Refused {
         /// One CamelCase word.
@@ -74,6 +78,10 @@ impl InProgress {
             ),
             Self::PodsUnreadable(error) => {
                 ("False", "BlockedByExistingKataPods", format!("Failed to list kata pods: {error}"))
+            }
+            Self::PodVmImage(news) => {
+                let (status, reason, message) = news.condition.parts();
+                (status, reason, message.to_owned())
             }
             Self::Refused { reason, message } => ("False", reason, message.clone()),
         }
@@ -163,9 +171,21 @@ impl Report {
             return Vec::new();
         }
         // The status first: as long as it cannot be written, nothing is told over and over.
-        let events = events(kata_config, &status).into_iter().map(Step::Emit);
+        let events = events(kata_config, &status).into_iter().chain(self.image_event(kata_config, &status));
+        let events = events.map(Step::Emit);
         let status = Step::PatchStatus { name: kata_config.name.clone(), status };
         std::iter::once(status).chain(events).collect()
+    }
+}
+
+impl Report {
+    /// What is told about the job of an image, when it begins and when it ends.
+    fn image_event(&self, kata_config: &KataConfigView, next: &KataConfigStatus) -> Option<Event> {
+        let InProgress::PodVmImage(news) = &self.in_progress else { return None };
+        let words = |status: &KataConfigStatus| {
+            status.condition(IN_PROGRESS).map(|found| (found.reason.clone(), found.message.clone()))
+        };
+        if words(&kata_config.status) == words(next) { None } else { news.event() }
     }
 }
 
@@ -207,7 +227,7 @@ fn events(kata_config: &KataConfigView, next: &KataConfigStatus) -> Vec<Event> {
         (!same).then_some(after)
     };
     let event = |kind, reason: &str, message: &str| Event {
-        kata_config: kata_config.name.clone(),
+        about: ObjectId::cluster(Kind::KataConfig, &kata_config.name),
         uid: kata_config.uid.clone(),
         kind,
         reason: reason.to_owned(),
@@ -217,7 +237,11 @@ fn events(kata_config: &KataConfigView, next: &KataConfigStatus) -> Vec<Event> {
     if let Some(condition) = changed(IN_PROGRESS, false) {
         match condition.reason.as_str() {
             "" => {}
-            "Installing" | "Updating" | "Uninstalling" => {
+            "Installing"
+            | "Updating"
+            | "Uninstalling"
+            | "PodVMImageJobRunning"
+            | "PodVMImageJobCompleted" => {
                 events.push(event(EventKind::Normal, &condition.reason, &condition.message));
             }
             _ => events.push(event(EventKind::Warning, &condition.reason, &condition.message)),

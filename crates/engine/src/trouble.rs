@@ -6,8 +6,6 @@ use osc_api::names;
 use crate::layout::{Layout, Membership};
 use crate::nodes::{NodeState, Survey};
 use crate::observed::{NodeView, Observed, PoolView, Settings};
-use crate::runtime_class;
-use crate::spec::ValidSpec;
 
 /// How long a cordoned node that is done may stay so before it is mentioned: the Machine Config Operator itself
 /// uncordons a little after it reports `Done`.
@@ -242,10 +240,7 @@ impl Troubles {
     }
 
     /// What is asked for and cannot be had, however Kata comes to the nodes.
-    pub fn about_settings(&mut self, observed: &Observed, settings: &Settings, spec: &ValidSpec) {
-        if spec.peer_pods {
-            self.add("PeerPodsUnavailable", peer_pods(observed));
-        }
+    pub fn about_settings(&mut self, settings: &Settings) {
         if settings.monitor_image.is_none() {
             self.add(
                 "MonitorImageMissing",
@@ -281,21 +276,6 @@ impl Troubles {
                 ),
             );
         }
-    }
-}
-
-fn peer_pods(observed: &Observed) -> String {
-    let remote = names::REMOTE_RUNTIME_CLASS;
-    if runtime_class::ours(observed).any(|class| class.name == remote) {
-        format!(
-            "spec.enablePeerPods is true, but this release does not look after peer pods: RuntimeClass {remote} and what \
-             serves it are left as the operator before left them, and nothing updates or mends them"
-        )
-    } else {
-        format!(
-            "spec.enablePeerPods is true, but this release does not provide {remote}; kata is installed without it: set \
-             spec.enablePeerPods to false"
-        )
     }
 }
 

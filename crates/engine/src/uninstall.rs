@@ -3,6 +3,7 @@
 //! ```text
 //! pods that use it block, by name
 //!   -> runtime classes            (no new pod can use them; gone before a node is touched)
+//!   -> peer pods                  (their machines and image elsewhere, by what runs here)
 //!   -> node roles                 (nodes without Kata never reboot)
 //!   -> machine config, log level  | in DaemonSet mode: agents that remove, and turns
 //!   -> wait: the Machine Config Operator, or the agents, change the nodes back
@@ -15,12 +16,14 @@ use osc_api::{DeploymentMode, names};
 use crate::agent::{self, Removal};
 use crate::delivery;
 use crate::desired;
+use crate::gates::FeatureGates;
 use crate::install::{progress, role};
 use crate::layout::Layout;
 use crate::mode;
 use crate::nodes::{NodeState, Survey};
 use crate::object::{Kind, ObjectId};
 use crate::observed::{KataConfigView, Observed, PodView, Pods, Settings};
+use crate::peerpods::{self, ImageNews, Progress};
 use crate::plan::{Plan, Step};
 use crate::runtime_class;
 use crate::status::{InProgress, READY, Ready, Report};
@@ -34,6 +37,7 @@ struct Uninstall<'a> {
     mode: DeploymentMode,
     layout: Layout,
     survey: Survey<'a>,
+    peer_pods: Progress,
     plan: Plan,
 }
 
@@ -45,8 +49,8 @@ pub fn plan(observed: &Observed, settings: &Settings, kata_config: &KataConfigVi
         DeploymentMode::MachineConfig => Survey::of(observed, layout, true),
         DeploymentMode::DaemonSet => agent::survey(observed, true),
     };
-    let plan = Plan::default();
-    let mut pass = Uninstall { observed, settings, kata_config, mode, layout, survey, plan };
+    let (plan, peer_pods) = (Plan::default(), Progress::default());
+    let mut pass = Uninstall { observed, settings, kata_config, mode, layout, survey, peer_pods, plan };
     pass.run();
     pass.plan
 }
@@ -92,7 +96,7 @@ impl<'a> Uninstall<'a> {
                 }
             }
         }
-        if self.runtime_classes_go() {
+        if self.runtime_classes_go() || self.peer_pods_go() {
             return self.report_uninstalling();
         }
         let clean = match self.mode {
@@ -135,6 +139,17 @@ impl<'a> Uninstall<'a> {
         let left = classes.iter().filter(|class| !class.is_deleted());
         self.plan.steps.extend(left.map(|class| Step::Delete { id: class.id() }));
         !classes.is_empty()
+    }
+
+    /// Removes peer pods, before a node is touched: what they have elsewhere is deleted from here. True while something of
+    /// them is left.
+    fn peer_pods_go(&mut self) -> bool {
+        let gates = FeatureGates::of(self.observed, self.settings);
+        let progress = peerpods::removal::plan(self.observed, self.settings, self.kata_config, &gates);
+        self.plan.steps.extend(progress.steps.iter().cloned());
+        self.plan.wake_by(progress.wake_at);
+        self.peer_pods = progress;
+        self.peer_pods.waiting.is_some()
     }
 
     /// Takes the role from every node that has it, whatever the selector says by now. Nodes that were not touched yet go
@@ -240,10 +255,17 @@ impl<'a> Uninstall<'a> {
                     DeploymentMode::DaemonSet => node.agent_failure.clone().unwrap_or_default(),
                 },
             },
-            None => InProgress::Uninstalling,
+            None => match self.peer_pods.image {
+                Some(image) => InProgress::PodVmImage(ImageNews::of(image, self.observed, self.settings)),
+                None => InProgress::Uninstalling,
+            },
         };
         let troubles = self.troubles();
-        self.report(in_progress, Ready::not("Uninstalling", progress(&self.survey)), troubles);
+        let words = match &self.peer_pods.waiting {
+            Some(what) => format!("peer pods are removed: {what}"),
+            None => progress(&self.survey),
+        };
+        self.report(in_progress, Ready::not("Uninstalling", words), troubles);
     }
 
     fn troubles(&self) -> Troubles {
@@ -266,6 +288,8 @@ impl<'a> Uninstall<'a> {
                     troubles.add("RuntimeClassHeld", message);
                 }
             }
+        } else if self.peer_pods.waiting.is_some() {
+            troubles.found.extend(self.peer_pods.troubles.iter().cloned());
         } else if self.not_begun() {
             let message = progress(&self.survey);
             let since = self.kata_config.status.condition(READY).filter(|before| before.message == message);
@@ -276,7 +300,10 @@ impl<'a> Uninstall<'a> {
     }
 
     fn not_begun(&self) -> bool {
-        self.mode == DeploymentMode::MachineConfig && !self.survey.working() && !self.survey.nodes.is_empty()
+        self.mode == DeploymentMode::MachineConfig
+            && self.peer_pods.waiting.is_none()
+            && !self.survey.working()
+            && !self.survey.nodes.is_empty()
     }
 
     fn report(&mut self, in_progress: InProgress, ready: Ready, troubles: Troubles) {

@@ -13,9 +13,11 @@ use crate::nodes::{NodeState, Survey};
 use crate::object::{Kind, ObjectId, holds};
 use crate::observed::{KataConfigView, NodeView, Observed, Pods, Settings};
 use crate::offer::{Demand, Offer};
+use crate::peerpods::{self, ImageNews};
 use crate::plan::Step;
 use crate::runtime_class::{self, Class, is_ours};
 use crate::spec::ValidSpec;
+use crate::status::{InProgress, Ready};
 use crate::trouble::{Trouble, list};
 
 /// What is looked at.
@@ -35,6 +37,8 @@ pub struct Workload<'a> {
     pub layout: Layout,
     /// How far the nodes are.
     pub survey: &'a Survey<'a>,
+    /// Whether no node is being changed or about to be.
+    pub calm: bool,
 }
 
 /// What is to be done about it.
@@ -48,6 +52,39 @@ pub struct Outcome {
     pub troubles: Vec<Trouble>,
     /// When to look again if nothing happens.
     pub wake_at: Option<Timestamp>,
+    /// How far peer pods are.
+    pub peer_pods: PeerPods,
+}
+
+/// How far peer pods are.
+#[derive(Clone, Debug, Default)]
+pub struct PeerPods {
+    /// What is told about their image.
+    pub image: Option<ImageNews>,
+    /// What is still missing, if they are asked for, or still there, if they are not; a phrase.
+    pub waiting: Option<String>,
+}
+
+impl PeerPods {
+    /// What is going on: the nodes first, then the image.
+    pub(crate) fn in_progress(&self, nodes: InProgress) -> InProgress {
+        match (nodes, &self.image) {
+            (InProgress::Idle, Some(image)) => InProgress::PodVmImage(image.clone()),
+            (nodes, _) => nodes,
+        }
+    }
+
+    /// Whether everything that was asked for can be used.
+    pub(crate) fn ready(&self, spec: &ValidSpec, nodes: Ready) -> Ready {
+        match &self.waiting {
+            Some(what) if nodes.status => {
+                let so_far =
+                    if spec.peer_pods { "peer pods cannot be used yet" } else { "peer pods are removed" };
+                Ready::not("PeerPods", format!("{}; {so_far}: {what}", nodes.message))
+            }
+            _ => nodes,
+        }
+    }
 }
 
 /// Applies an object unless what we say about it holds already.
@@ -80,6 +117,7 @@ impl Workload<'_> {
         }
         // First, since any other write would outdate the version that finalizers are set for.
         outcome.steps.extend(runtime_class::guards(self.observed));
+        self.peer_pods(&mut outcome);
         self.classes(&mut outcome);
         if let Some(image) = &self.settings.monitor_image {
             let host = self.monitor_host();
@@ -94,6 +132,27 @@ impl Workload<'_> {
         outcome
     }
 
+    /// Peer pods: before the class by which pods ask for them.
+    fn peer_pods(&self, outcome: &mut Outcome) {
+        let progress = if self.spec.peer_pods {
+            peerpods::install::plan(&peerpods::install::Request {
+                observed: self.observed,
+                settings: self.settings,
+                kata_config: self.kata_config,
+                gates: self.gates,
+                node_label: self.layout.node_label(),
+                calm: self.calm,
+            })
+        } else {
+            peerpods::removal::plan(self.observed, self.settings, self.kata_config, self.gates)
+        };
+        outcome.steps.extend(progress.steps);
+        outcome.troubles.extend(progress.troubles);
+        outcome.wake_at = [outcome.wake_at, progress.wake_at].into_iter().flatten().min();
+        let news = |condition| ImageNews::of(condition, self.observed, self.settings);
+        outcome.peer_pods = PeerPods { image: progress.image.map(news), waiting: progress.waiting };
+    }
+
     fn monitor_host(&self) -> MonitorHost {
         if self.observed.capabilities.openshift {
             MonitorHost::openshift()
@@ -105,7 +164,7 @@ impl Workload<'_> {
 
     /// The runtime classes: those that are wanted come, those that no node can run go.
     pub fn classes(&self, outcome: &mut Outcome) {
-        let offer = self.offer();
+        let offer = self.offer(&outcome.peer_pods);
         for wanted in &offer.wanted {
             if self.class(wanted, outcome) {
                 outcome.lasting.push(wanted.name);
@@ -124,7 +183,7 @@ impl Workload<'_> {
         outcome.wake_at = [outcome.wake_at, offer.wake_at].into_iter().flatten().min();
     }
 
-    fn offer(&self) -> Offer {
+    fn offer(&self, peer_pods: &PeerPods) -> Offer {
         let members: Vec<&NodeView> = self
             .survey
             .nodes
@@ -135,6 +194,7 @@ impl Workload<'_> {
         Offer::of(&Demand {
             gates: self.gates,
             spec: self.spec,
+            peer_pods: self.spec.peer_pods && peer_pods.waiting.is_none(),
             installed: self.survey.in_state(NodeState::Installed).collect(),
             members,
             now: self.observed.now,

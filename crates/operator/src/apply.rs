@@ -1,18 +1,21 @@
 //! Carries out the steps of a plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use k8s_openapi::api::events::v1::Event as KubeEvent;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use osc_api::names;
+use osc_api::{names, peerpods};
+use osc_engine::peerpods::credentials;
+use osc_engine::plan::Translation;
 use osc_engine::{Event, EventKind, Kind, ObjectId, Step};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cache::{Cache, api};
 use crate::clock::Clock;
@@ -29,6 +32,9 @@ const SET_FINALIZERS: &str = "set finalizers of";
 
 /// Namespace for events about cluster-scoped objects.
 const EVENT_NAMESPACE: &str = "default";
+
+/// Who tells about the jobs of pod VM images: a name that people filter by.
+const IMAGE_GENERATOR: &str = "image-generator";
 
 /// What can go wrong with a step.
 #[derive(Debug, thiserror::Error)]
@@ -223,10 +229,25 @@ impl Applier {
                     Patch::<()>::Json(serde_json::from_value(patch).map_err(kube::Error::SerdeError)?);
                 api.patch(&id.name, &managed, &patch).await.map(Some)
             }
-            Step::CopySecret { object, key, from, from_key, .. } => {
-                let source = crate::cache::api(self.client.clone(), from).get(&from.name).await?;
+            Step::Merge { resource_version, patch, .. } => {
+                let mut patch = patch.clone();
+                if let Some(version) = resource_version {
+                    patch["metadata"]["resourceVersion"] = json!(version);
+                }
+                api.patch(&id.name, &managed, &Patch::Merge(patch)).await.map(Some)
+            }
+            Step::Advertise { limit, .. } => {
+                // Allocatable, too: that is what the scheduler reads, and a kubelet copies it only with its next report.
+                let capacity = json!({peerpods::VM_RESOURCE: limit});
+                let patch = Patch::Merge(json!({"status": {"capacity": capacity, "allocatable": capacity}}));
+                tolerate(api.patch_status(&id.name, &managed, &patch).await, 404)
+            }
+            Step::CopySecret { object, from, translation, .. } => {
+                let secrets: Api<Secret> =
+                    Api::namespaced(self.client.clone(), from.namespace.as_deref().unwrap_or_default());
+                let source = secrets.get(&from.name).await?;
                 let mut object = object.clone();
-                object["data"] = json!({*key: source.data["data"][*from_key]});
+                object["data"] = translated(source.data.unwrap_or_default(), *translation);
                 let params = PatchParams::apply(names::FIELD_MANAGER).force();
                 api.patch(&id.name, &params, &Patch::Apply(&object)).await.map(Some)
             }
@@ -277,16 +298,22 @@ impl Applier {
     /// One event for one transition: the engine tells each only once.
     async fn emit(&self, event: &Event) -> Result<(), kube::Error> {
         let now = self.clock.now();
+        let namespace = event.about.namespace.as_deref().unwrap_or(EVENT_NAMESPACE);
+        let controller = match event.about.kind {
+            Kind::Job => IMAGE_GENERATOR,
+            _ => names::OPERATOR_NAME,
+        };
         let metadata = ObjectMeta {
-            name: Some(format!("{}.{:x}", event.kata_config, now.as_nanosecond())),
-            namespace: Some(EVENT_NAMESPACE.to_owned()),
+            name: Some(format!("{}.{:x}", event.about.name, now.as_nanosecond())),
+            namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         };
         let regarding = ObjectReference {
-            api_version: Some(Kind::KataConfig.api_version()),
-            kind: Some(Kind::KataConfig.name().to_owned()),
-            name: Some(event.kata_config.clone()),
-            uid: Some(event.uid.clone()),
+            api_version: Some(event.about.kind.api_version()),
+            kind: Some(event.about.kind.name().to_owned()),
+            name: Some(event.about.name.clone()),
+            namespace: event.about.namespace.clone(),
+            uid: Some(event.uid.clone()).filter(|uid| !uid.is_empty()),
             ..ObjectReference::default()
         };
         let kube_event = KubeEvent {
@@ -296,12 +323,12 @@ impl Applier {
             reason: Some(event.reason.clone()),
             note: Some(shortened(&event.message)),
             regarding: Some(regarding),
-            reporting_controller: Some(names::OPERATOR_NAME.to_owned()),
+            reporting_controller: Some(controller.to_owned()),
             reporting_instance: Some(self.identity.clone()),
             type_: Some(event_type(event).to_owned()),
             ..KubeEvent::default()
         };
-        let events: Api<KubeEvent> = Api::namespaced(self.client.clone(), EVENT_NAMESPACE);
+        let events: Api<KubeEvent> = Api::namespaced(self.client.clone(), namespace);
         tolerate(events.create(&PostParams::default(), &kube_event).await, 409).map(drop)
     }
 }
@@ -321,6 +348,19 @@ fn shortened(message: &str) -> String {
     }
     let end = (0..=LIMIT).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
     format!("{} ...", &message[..end])
+}
+
+/// The values of a Secret, as they are to be written into another one.
+fn translated(source: BTreeMap<String, ByteString>, translation: Translation) -> Value {
+    let source: BTreeMap<String, Vec<u8>> = source.into_iter().map(|(key, value)| (key, value.0)).collect();
+    let written = match translation {
+        Translation::Key { from, to } => {
+            source.get(from).map(|value| (to.to_owned(), value.clone())).into_iter().collect()
+        }
+        Translation::CloudCredentials => credentials::translate(&source),
+    };
+    let encoded = written.into_iter().map(|(key, value)| (key, json!(ByteString(value))));
+    Value::Object(encoded.collect())
 }
 
 /// Turns one refusal into success: what was asked for holds already.
@@ -343,7 +383,8 @@ impl Target {
         let (verb, id) = match step {
             Step::Apply { id, .. } | Step::CopySecret { id, .. } => ("apply", id.clone()),
             Step::Create { id, .. } => ("create", id.clone()),
-            Step::Replace { id, .. } => ("change", id.clone()),
+            Step::Replace { id, .. } | Step::Merge { id, .. } => ("change", id.clone()),
+            Step::Advertise { node, .. } => ("advertise pod VMs on", ObjectId::cluster(Kind::Node, node)),
             Step::Delete { id } => ("delete", id.clone()),
             Step::LabelNode { node, .. } => ("label", ObjectId::cluster(Kind::Node, node)),
             Step::SetFinalizers { id, .. } => (SET_FINALIZERS, id.clone()),

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use osc_api::names;
 use osc_engine::Settings;
+use osc_engine::observed::{PeerPodsSettings, Sts};
 
 use crate::webhook::WebhookOptions;
 
@@ -43,6 +44,101 @@ pub struct Options {
     /// What is said about webhooks.
     #[command(flatten)]
     pub webhook: WebhookOptions,
+
+    /// What is said about peer pods.
+    #[command(flatten)]
+    pub peer_pods: PeerPodsOptions,
+}
+
+/// What is said about peer pods.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PeerPodsOptions {
+    /// Image of the adaptor, which starts pod VMs.
+    #[arg(long, env = "RELATED_IMAGE_CAA")]
+    pub adaptor_image: Option<String>,
+
+    /// Image of the webhook that changes peer pods.
+    #[arg(long, env = "RELATED_IMAGE_PEERPODS_WEBHOOK")]
+    pub webhook_image: Option<String>,
+
+    /// Image of the tool that makes pod VM images.
+    #[arg(long, env = "RELATED_IMAGE_PODVM_BUILDER")]
+    pub image_tool_image: Option<String>,
+
+    /// The pod VM image that is used unless somebody names another one.
+    #[arg(long, env = "RELATED_IMAGE_PODVM_OCI")]
+    pub pod_vm_image: Option<String>,
+
+    /// Role on AWS that trusts the cluster's tokens.
+    #[arg(long, env = "ROLEARN")]
+    pub sts_role: Option<String>,
+
+    /// Application on Azure that trusts the cluster's tokens.
+    #[arg(long, env = "CLIENTID")]
+    pub sts_client: Option<String>,
+
+    /// Its directory.
+    #[arg(long, env = "TENANTID")]
+    pub sts_tenant: Option<String>,
+
+    /// Its subscription.
+    #[arg(long, env = "SUBSCRIPTIONID")]
+    pub sts_subscription: Option<String>,
+
+    /// What becomes of virtual machines of this cluster that no PeerPod knows.
+    #[arg(long, env = "OSC_UNKNOWN_VMS", value_enum, default_value_t = Sweep::Report)]
+    pub unknown_vms: Sweep,
+}
+
+/// What becomes of virtual machines that no PeerPod knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Sweep {
+    /// They are told, by log, event and metric.
+    #[default]
+    Report,
+    /// They are told and deleted.
+    Delete,
+    /// Nobody looks.
+    Off,
+}
+
+impl PeerPodsOptions {
+    fn settings(&self) -> PeerPodsSettings {
+        PeerPodsSettings {
+            adaptor_image: set(&self.adaptor_image),
+            webhook_image: set(&self.webhook_image),
+            image_tool: set(&self.image_tool_image),
+            pod_vm_image: set(&self.pod_vm_image),
+            sts: self.sts(),
+            proxies: proxies(|name| std::env::var(name).ok()),
+            fips: std::fs::read_to_string("/proc/sys/crypto/fips_enabled")
+                .is_ok_and(|text| text.trim() == "1"),
+            ..PeerPodsSettings::default()
+        }
+    }
+
+    /// Azure is told by three names, which an AWS cluster does not have.
+    fn sts(&self) -> Option<Sts> {
+        match (set(&self.sts_client), set(&self.sts_tenant), set(&self.sts_subscription)) {
+            (Some(client), Some(tenant), Some(subscription)) => {
+                Some(Sts::Azure { client, tenant, subscription })
+            }
+            _ => set(&self.sts_role).map(|role| Sts::Aws { role }),
+        }
+    }
+}
+
+/// An empty variable counts as not set, as a manifest may leave it so.
+fn set(value: &Option<String>) -> Option<String> {
+    value.clone().filter(|value| !value.is_empty())
+}
+
+/// The proxies of the cluster, as they were given to the operator.
+fn proxies(variable: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+    let names = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"].into_iter();
+    names
+        .filter_map(|name| Some((name.to_owned(), variable(name).filter(|value| !value.is_empty())?)))
+        .collect()
 }
 
 /// An address to listen on, or none.
@@ -77,19 +173,20 @@ impl Default for Options {
             agent_image: None,
             extension: None,
             webhook: WebhookOptions::default(),
+            peer_pods: PeerPodsOptions::default(),
         }
     }
 }
 
 impl Options {
-    /// The engine's settings. An empty variable counts as not set, as a manifest may leave it so.
+    /// The engine's settings.
     pub fn settings(&self) -> Settings {
-        let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
         Settings {
             namespace: self.namespace.clone(),
             monitor_image: set(&self.monitor_image),
             agent_image: set(&self.agent_image),
             extension: set(&self.extension),
+            peer_pods: self.peer_pods.settings(),
             host_is_rhcos: kernel_command_line_is_rhcos(Path::new("/proc/cmdline")),
             ..Settings::default()
         }
@@ -126,6 +223,28 @@ mod tests {
     fn an_empty_image_counts_as_none() {
         let options = Options { monitor_image: Some(String::new()), ..Options::default() };
         assert_eq!(options.settings().monitor_image, None);
+    }
+
+    #[test]
+    fn a_cloud_that_trusts_the_cluster_is_told_by_its_own_names() {
+        let text = |text: &str| Some(text.to_owned());
+        let aws = PeerPodsOptions { sts_role: text("arn"), ..PeerPodsOptions::default() };
+        assert_eq!(aws.sts(), Some(Sts::Aws { role: "arn".to_owned() }));
+        let half = PeerPodsOptions { sts_client: text("c"), sts_tenant: text(""), ..aws.clone() };
+        assert_eq!(half.sts(), aws.sts());
+        let azure = PeerPodsOptions { sts_tenant: text("t"), sts_subscription: text("s"), ..half };
+        assert!(matches!(azure.sts(), Some(Sts::Azure { .. })));
+        assert_eq!(PeerPodsOptions::default().sts(), None);
+    }
+
+    #[test]
+    fn proxies_are_handed_on_if_there_are_any() {
+        let found = proxies(|name| match name {
+            "HTTPS_PROXY" => Some("http://proxy:3128".to_owned()),
+            "NO_PROXY" => Some(String::new()),
+            _ => None,
+        });
+        assert_eq!(found, [("HTTPS_PROXY".to_owned(), "http://proxy:3128".to_owned())]);
     }
 
     #[test]

@@ -24,6 +24,14 @@ pub const OPERATOR_IMAGE: &str = "quay.io/openshift-sandboxed-containers/osc-ope
 pub const MONITOR_IMAGE: &str = "quay.io/openshift-sandboxed-containers/osc-monitor";
 /// The image of the node agent, without tag and digest.
 pub const AGENT_IMAGE: &str = "quay.io/openshift-sandboxed-containers/osc-node";
+/// The image of the adaptor of peer pods, without tag and digest.
+pub const ADAPTOR_IMAGE: &str = "quay.io/openshift-sandboxed-containers/osc-cloud-api-adaptor";
+/// The image of the webhook of peer pods, without tag and digest.
+pub const WEBHOOK_IMAGE: &str = "quay.io/openshift-sandboxed-containers/osc-webhook";
+/// The image of the tool that makes pod VM images, without tag and digest.
+pub const IMAGE_TOOL_IMAGE: &str = "quay.io/openshift-sandboxed-containers/osc-podvm-image";
+/// The pod VM image, without tag and digest.
+pub const POD_VM_IMAGE: &str = "quay.io/openshift-sandboxed-containers/osc-podvm-payload";
 /// Stands for the digest of an image until the person who installs sets it: see docs/user-guide/install.md.
 pub const PLACEHOLDER_DIGEST: &str =
     "sha256:0000000000000000000000000000000000000000000000000000000000000000";
@@ -59,6 +67,7 @@ fn sources() -> anyhow::Result<Vec<Source>> {
         Source::new("rbac/service-accounts.yaml", operator::service_accounts()?),
         Source::new("rbac/operator.yaml", rbac::operator()?),
         Source::new("rbac/node-agent.yaml", security::node_agent()?),
+        Source::new("rbac/peer-pods.yaml", security::peer_pods()?),
         Source::new("rbac/users.yaml", rbac::users()?),
         Source::new("rbac/prometheus.yaml", rbac::prometheus()?),
         Source::new("monitoring/dashboard.yaml", vec![monitoring::dashboard()?]),
@@ -116,6 +125,10 @@ fn kustomization(paths: &[&str]) -> Value {
             {"name": OPERATOR_IMAGE, "digest": PLACEHOLDER_DIGEST},
             {"name": MONITOR_IMAGE, "digest": PLACEHOLDER_DIGEST},
             {"name": AGENT_IMAGE, "digest": PLACEHOLDER_DIGEST},
+            {"name": ADAPTOR_IMAGE, "digest": PLACEHOLDER_DIGEST},
+            {"name": WEBHOOK_IMAGE, "digest": PLACEHOLDER_DIGEST},
+            {"name": IMAGE_TOOL_IMAGE, "digest": PLACEHOLDER_DIGEST},
+            {"name": POD_VM_IMAGE, "digest": PLACEHOLDER_DIGEST},
         ],
     })
 }

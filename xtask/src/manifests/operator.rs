@@ -8,7 +8,10 @@ use osc_engine::security::network::OPERATOR_METRICS_PORT;
 use osc_engine::security::webhooks;
 use serde_json::{Value, json};
 
-use super::{AGENT_IMAGE, MONITOR_IMAGE, OPERATOR_IMAGE, image, typed};
+use super::{
+    ADAPTOR_IMAGE, AGENT_IMAGE, IMAGE_TOOL_IMAGE, MONITOR_IMAGE, OPERATOR_IMAGE, POD_VM_IMAGE, WEBHOOK_IMAGE,
+    image, typed,
+};
 
 /// Name of the Deployment; the Go operator's, so that one replaces the other.
 pub const DEPLOYMENT: &str = "controller-manager";
@@ -112,6 +115,10 @@ fn container() -> Value {
             field("POD_NAME", "metadata.name"),
             {"name": "RELATED_IMAGE_KATA_MONITOR", "value": image(MONITOR_IMAGE)},
             {"name": "RELATED_IMAGE_NODE_AGENT", "value": image(AGENT_IMAGE)},
+            {"name": "RELATED_IMAGE_CAA", "value": image(ADAPTOR_IMAGE)},
+            {"name": "RELATED_IMAGE_PEERPODS_WEBHOOK", "value": image(WEBHOOK_IMAGE)},
+            {"name": "RELATED_IMAGE_PODVM_BUILDER", "value": image(IMAGE_TOOL_IMAGE)},
+            {"name": "RELATED_IMAGE_PODVM_OCI", "value": image(POD_VM_IMAGE)},
         ],
         "ports": [
             {"name": METRICS_PORT_NAME, "containerPort": METRICS_PORT, "protocol": "TCP"},

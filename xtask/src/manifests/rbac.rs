@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use osc_api::names;
+use osc_api::peerpods::{self, webhook};
 use osc_engine::security::webhooks;
 use serde_json::{Value, json};
 
@@ -39,6 +40,7 @@ pub struct Permissions {
 
 const MCO: &str = "machineconfiguration.openshift.io";
 const ADMISSION: &str = "admissionregistration.k8s.io";
+const PEER_PODS: &str = "confidentialcontainers.org";
 const READ: &[&str] = &["list", "watch"];
 /// What watching, server-side apply and deletion of one object need.
 const OWN: &[&str] = &["list", "watch", "create", "patch", "delete"];
@@ -52,6 +54,63 @@ const fn grant(
 ) -> Grant {
     Grant { group, resource, verbs, names, reason }
 }
+
+/// What peer pods need in the operator's namespace.
+const PEER_PODS_HERE: &[Grant] = &[
+    grant("apps", "daemonsets", OWN, &[peerpods::ADAPTOR], "engine: peerpods/adaptor.rs daemon_set"),
+    grant("apps", "deployments", OWN, &[webhook::DEPLOYMENT], "engine: peerpods/webhook.rs deployment"),
+    grant("", "services", OWN, &[webhook::SERVICE], "engine: peerpods/webhook.rs service"),
+    grant(
+        "",
+        "configmaps",
+        &["list", "watch", "patch"],
+        &[peerpods::SETTINGS],
+        "engine: peerpods/situation.rs; limit.rs, image.rs and install.rs write what they know",
+    ),
+    grant(
+        "",
+        "configmaps",
+        &["list", "watch", "create", "patch"],
+        &[
+            "aws-podvm-image-cm",
+            "azure-podvm-image-cm",
+            "gcp-podvm-image-cm",
+            "podvm-image-cm",
+            "libvirt-podvm-image-cm",
+        ],
+        "engine: peerpods/situation.rs: what the image is made from; job.rs image_map, where there is none",
+    ),
+    grant(
+        "",
+        "secrets",
+        &["get", "list", "watch", "create", "patch", "delete"],
+        &[peerpods::CREDENTIALS],
+        "engine: peerpods/credentials.rs translated; operator: peer_pods.rs connect",
+    ),
+    grant(
+        "",
+        "secrets",
+        &["get", "list", "watch"],
+        &[peerpods::CLOUD_CREDENTIALS],
+        "engine: peerpods/credentials.rs; operator: apply.rs CopySecret",
+    ),
+    grant(
+        "",
+        "secrets",
+        READ,
+        &[peerpods::SSH_KEYS],
+        "engine: peerpods/situation.rs: whether there is a key",
+    ),
+    grant("batch", "jobs", OWN, &peerpods::IMAGE_JOBS, "engine: peerpods/image.rs and job.rs"),
+    grant(PEER_PODS, "peerpodconfigs", OWN, &[peerpods::PEER_POD_CONFIG], "engine: peerpods/limit.rs"),
+    grant(
+        "events.k8s.io",
+        "events",
+        &["create"],
+        &[],
+        "operator: apply.rs emit: events about the jobs belong there; each has a name of its own",
+    ),
+];
 
 /// Everything that the operator may do.
 pub const OPERATOR: &[Permissions] = &[
@@ -94,7 +153,27 @@ pub const OPERATOR: &[Permissions] = &[
                 &[],
                 "operator: cache/watch.rs, Nodes; engine: install.rs and uninstall.rs roles, agent/turns.rs, LabelNode",
             ),
-            grant("", "pods", READ, &[], "operator: cache/watch.rs, watch_pods: pods that block a removal"),
+            grant(
+                "",
+                "nodes/status",
+                &["patch"],
+                &[],
+                "engine: peerpods/capacity.rs, Advertise: how many pod VMs a node may have",
+            ),
+            grant(
+                "",
+                "pods",
+                READ,
+                &[],
+                "operator: cache/watch.rs, watch_pods: pods that block a removal; watch_adaptor_pods, watch_image_pods",
+            ),
+            grant(
+                PEER_PODS,
+                "peerpods",
+                &["list", "watch", "patch", "delete"],
+                &[],
+                "operator: cache/watch.rs, PeerPods; peer_pods.rs: those whose pods are gone are let go",
+            ),
             grant(
                 "",
                 "namespaces",
@@ -150,8 +229,8 @@ pub const OPERATOR: &[Permissions] = &[
                 "security.openshift.io",
                 "securitycontextconstraints",
                 OWN,
-                &[names::MONITOR_SCC, names::AGENT_SCC],
-                "engine: desired.rs scc; agent/desired.rs scc",
+                &[names::MONITOR_SCC, names::AGENT_SCC, peerpods::ADAPTOR_SCC],
+                "engine: desired.rs scc; agent/desired.rs scc; peerpods/adaptor.rs scc",
             ),
             grant(
                 "config.openshift.io",
@@ -171,15 +250,22 @@ pub const OPERATOR: &[Permissions] = &[
                 ADMISSION,
                 "mutatingwebhookconfigurations",
                 OWN,
-                &[webhooks::MEMORY_OVERHEAD],
-                "operator: webhook/overhead.rs: there while the feature gate asks for it",
+                &[webhooks::MEMORY_OVERHEAD, webhook::CONFIGURATION],
+                "operator: webhook/overhead.rs: there while the feature gate asks for it; engine: peerpods/webhook.rs",
             ),
             grant(
                 "config.openshift.io",
                 "infrastructures",
                 READ,
                 &[names::INFRASTRUCTURE],
-                "engine: agent/config.rs: the platform, which the node agents are told",
+                "engine: agent/config.rs: the platform, which the node agents are told; peerpods/situation.rs",
+            ),
+            grant(
+                "config.openshift.io",
+                "apiservers",
+                READ,
+                &[osc_engine::peerpods::tls::API_SERVER],
+                "engine: peerpods/tls.rs: which TLS the cluster asks for",
             ),
         ],
     },
@@ -230,6 +316,22 @@ pub const OPERATOR: &[Permissions] = &[
                 "operator: webhook/keeper.rs store: the authority of the webhooks, where there is no service CA",
             ),
         ],
+    },
+    Permissions {
+        name: "sandboxed-containers-operator-peer-pods",
+        namespace: Some(names::OPERATOR_NAMESPACE),
+        grants: PEER_PODS_HERE,
+    },
+    Permissions {
+        name: "sandboxed-containers-operator-credentials-requests",
+        namespace: Some(peerpods::CREDENTIALS_REQUEST_NAMESPACE),
+        grants: &[grant(
+            "cloudcredential.openshift.io",
+            "credentialsrequests",
+            OWN,
+            &["openshift-sandboxed-containers-aws", "openshift-sandboxed-containers-azure"],
+            "engine: peerpods/credentials.rs request",
+        )],
     },
     Permissions {
         name: "sandboxed-containers-operator-leader-election",
@@ -372,6 +474,7 @@ pub fn table() -> anyhow::Result<String> {
 
 /// Roles for people. Viewing joins the cluster's `view`; changing reboots nodes, so that it joins only `admin`.
 pub fn users() -> anyhow::Result<Vec<Value>> {
+    let view = ["get", "list", "watch"];
     let role = |name: &str, joins: &[&str], verbs: &[&str]| {
         let labels: serde_json::Map<String, Value> = joins
             .iter()
@@ -382,10 +485,11 @@ pub fn users() -> anyhow::Result<Vec<Value>> {
             "rules": [
                 {"apiGroups": [names::KATACONFIG_GROUP], "resources": ["kataconfigs"], "verbs": verbs},
                 {"apiGroups": [names::KATACONFIG_GROUP], "resources": ["kataconfigs/status"], "verbs": ["get"]},
+                {"apiGroups": [PEER_PODS], "resources": ["peerpodconfigs"], "verbs": verbs},
+                {"apiGroups": [PEER_PODS], "resources": ["peerpods"], "verbs": view},
             ],
         }))
     };
-    let view = ["get", "list", "watch"];
     let edit = ["create", "delete", "get", "list", "patch", "update", "watch"];
     Ok(vec![
         role("kataconfig-viewer-role", &["view", "cluster-reader"], &view)?,

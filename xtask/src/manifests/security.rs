@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use osc_api::names;
-use osc_engine::security::{network, node_agent, webhooks};
+use osc_engine::security::{network, node_agent, peer_pods, webhooks};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -34,6 +34,18 @@ pub fn node_agent() -> anyhow::Result<Vec<Value>> {
     let [role, binding] = node_agent::roles(NAMESPACE);
     Ok(vec![
         checked::<ServiceAccount>(node_agent::service_account(NAMESPACE))?,
+        checked::<ClusterRole>(role)?,
+        checked::<ClusterRoleBinding>(binding)?,
+    ])
+}
+
+/// The ServiceAccounts of peer pods, and the role of their adaptor.
+pub fn peer_pods() -> anyhow::Result<Vec<Value>> {
+    let [adaptor, image] = peer_pods::service_accounts(NAMESPACE);
+    let [role, binding] = peer_pods::roles(NAMESPACE);
+    Ok(vec![
+        checked::<ServiceAccount>(adaptor)?,
+        checked::<ServiceAccount>(image)?,
         checked::<ClusterRole>(role)?,
         checked::<ClusterRoleBinding>(binding)?,
     ])

@@ -143,6 +143,10 @@ fn every_image_is_by_digest_and_in_the_kustomization() {
         container["image"].as_str().unwrap(),
         variable("RELATED_IMAGE_KATA_MONITOR"),
         variable("RELATED_IMAGE_NODE_AGENT"),
+        variable("RELATED_IMAGE_CAA"),
+        variable("RELATED_IMAGE_PEERPODS_WEBHOOK"),
+        variable("RELATED_IMAGE_PODVM_BUILDER"),
+        variable("RELATED_IMAGE_PODVM_OCI"),
     ];
     assert_eq!(named, images);
     assert_eq!(PLACEHOLDER_DIGEST.len(), "sha256:".len() + 64);

@@ -2,6 +2,7 @@
 
 pub mod keys;
 mod resources;
+pub mod webhook;
 
 pub use resources::{
     PeerPod, PeerPodConfig, PeerPodConfigSpec, PeerPodConfigStatus, PeerPodSpec, PeerPodStatus, crds,
@@ -19,6 +20,50 @@ pub const VM_RESOURCE: &str = "kata.peerpods.io/vm";
 pub const PEER_POD_CONFIG: &str = "peerpodconfig-openshift";
 /// Finalizer of a PeerPod.
 pub const PEER_POD_FINALIZER: &str = "peer.pod/finalizer";
+
+/// What a PeerPodConfig remembers: the limit on which config map and PeerPodConfig last agreed.
+pub const AGREED_LIMIT: &str = "kataconfiguration.openshift.io/agreed-limit";
+/// Limit of a PeerPodConfig that nobody gave one.
+pub const DEFAULT_LIMIT: &str = "10";
+
+/// DaemonSet of the adaptor; also the value of its pods' label `name`.
+pub const ADAPTOR: &str = "osc-caa-ds";
+/// The adaptor's container.
+pub const ADAPTOR_CONTAINER: &str = "caa-pod";
+/// ServiceAccount of the adaptor.
+pub const ADAPTOR_SERVICE_ACCOUNT: &str = "cloud-api-adaptor";
+/// SecurityContextConstraints of the adaptor.
+pub const ADAPTOR_SCC: &str = "osc-peer-pods-scc";
+/// Annotation of the adaptor's pods: a digest of the settings that they were started with.
+pub const SETTINGS_DIGEST: &str = "peer-pods-cm/version";
+/// Annotation of the adaptor's pods: a digest of the credentials that they were started with.
+pub const CREDENTIALS_DIGEST: &str = "peer-pods-secret/version";
+
+/// Job that makes the pod VM image.
+pub const IMAGE_CREATION: &str = "osc-podvm-image-creation";
+/// Job that deletes the pod VM image.
+pub const IMAGE_DELETION: &str = "osc-podvm-image-deletion";
+/// Both jobs.
+pub const IMAGE_JOBS: [&str; 2] = [IMAGE_CREATION, IMAGE_DELETION];
+/// Label of a job's pods with the job's name.
+pub const JOB_LABEL: &str = "job-name";
+/// Annotation of a job: a digest of what it was to do.
+pub const JOB_DIGEST: &str = "kataconfiguration.openshift.io/job-digest";
+/// ServiceAccount of the jobs: it may do nothing.
+pub const IMAGE_SERVICE_ACCOUNT: &str = "osc-podvm-image";
+
+/// Secret that the Cloud Credential Operator writes.
+pub const CLOUD_CREDENTIALS: &str = "cco-secret";
+/// Namespace of requests to the Cloud Credential Operator.
+pub const CREDENTIALS_REQUEST_NAMESPACE: &str = "openshift-cloud-credential-operator";
+/// Label of credentials that were written from what the installer of the operator gave, with the cloud's name.
+pub const STS_LABEL: &str = "kataconfiguration.openshift.io/sts";
+/// Label of credentials that came from the Cloud Credential Operator.
+pub const REQUESTED_LABEL: &str = "kataconfiguration.openshift.io/credentials-request-based";
+/// Annotation of the same: a digest of what they were written from.
+pub const SOURCE_DIGEST: &str = "kataconfiguration.openshift.io/source-digest";
+/// Directory of the token with which the adaptor and the jobs log in to a cloud.
+pub const TOKEN_DIRECTORY: &str = "/var/run/secrets/openshift/serviceaccount";
 
 /// Where pod VMs run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +125,20 @@ impl Provider {
             Self::Gcp => "PODVM_IMAGE_NAME",
             Self::Libvirt => "LIBVIRT_IMAGE_ID",
         }
+    }
+
+    /// Annotations of `peer-pods-cm` with what the image job made: the identifier comes first.
+    pub fn image_annotations(self) -> &'static [&'static str] {
+        match self {
+            Self::Aws => &["LATEST_AMI_ID"],
+            Self::Azure => &["LATEST_IMAGE_ID", "IMAGE_GALLERY_NAME"],
+            Self::Gcp | Self::Libvirt => &["LATEST_IMAGE_ID"],
+        }
+    }
+
+    /// Whether images are made for it. Elsewhere people bring their own.
+    pub fn makes_images(self) -> bool {
+        matches!(self, Self::Aws | Self::Libvirt)
     }
 
     /// The keys of `peer-pods-cm` with the size of pods that ask for none, and with the sizes that may be asked for.

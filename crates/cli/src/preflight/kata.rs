@@ -24,10 +24,11 @@ pub fn specification(situation: &Situation<'_>) -> Vec<Finding> {
     }
     if situation.valid().is_some_and(|spec| spec.peer_pods) {
         found.push(
-            Finding::warns("PeerPodsUnavailable", "spec.enablePeerPods is true, and this release does not provide kata-remote")
+            Finding::info("PeerPods", "spec.enablePeerPods is true")
                 .at(format!("KataConfig {name}"))
-                .why("Kata is installed on the nodes all the same; pods that ask for kata-remote will find no such class.")
-                .remedy("Set spec.enablePeerPods to false."),
+                .why("Peer pods need settings and credentials, which are not looked at here.")
+                .remedy("Check them before.")
+                .command("osc peerpods check"),
         );
     }
     found

@@ -217,7 +217,7 @@ fn a_specification_that_cannot_be_is_refused() {
     ));
     check(&cluster(vec![]), &intent, &[(Blocks, "InvalidConfiguration"), (Blocks, "InvalidConfiguration")]);
     let peer_pods = apply(kata_config(&json!({"enablePeerPods": true})));
-    check(&cluster(vec![]), &peer_pods, &[(Warns, "PeerPodsUnavailable")]);
+    check(&cluster(vec![]), &peer_pods, &[(Info, "PeerPods")]);
 }
 
 #[test]

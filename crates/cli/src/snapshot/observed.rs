@@ -46,6 +46,7 @@ impl Snapshot {
             container_runtime_config: served(&format!("containerruntimeconfigs.{group}")),
             scc: served(super::kinds::SCC_DEFINITION),
             openshift: served("clusterversions.config.openshift.io"),
+            ..Capabilities::default()
         };
         let nodes = self.of("Node").filter_map(read::<wire::Node>);
         let mut nodes: Vec<_> = nodes.map(|node| Arc::new(project::node(&node, None, now))).collect();

@@ -7,7 +7,7 @@ use super::config::AgentConfig;
 use crate::desired::{Desired, owned_by, with_identity};
 use crate::object::{Kind, ObjectId};
 use crate::observed::{KataConfigView, Observed, Settings};
-use crate::plan::Step;
+use crate::plan::{Step, Translation};
 use crate::security::node_agent;
 
 /// What an agent is there for.
@@ -224,8 +224,7 @@ pub fn pull_secret(observed: &Observed, kata_config: &KataConfigView, settings: 
     Some(Step::CopySecret {
         id,
         object: owned_by(kata_config, object),
-        key: names::AUTH_SECRET_KEY,
         from,
-        from_key: names::PULL_SECRET_KEY,
+        translation: Translation::Key { from: names::PULL_SECRET_KEY, to: names::AUTH_SECRET_KEY },
     })
 }

@@ -73,7 +73,7 @@ pub fn plan(
         plan: Plan::default(),
     };
     if spec.check_node_eligibility && !observed.nodes.iter().any(|node| node.is_eligible()) {
-        pass.plan = no_eligible_nodes(&pass.workload());
+        pass.plan = no_eligible_nodes(&pass.workload(false));
     } else {
         pass.run();
     }
@@ -163,7 +163,7 @@ impl Install<'_> {
         self.plan.steps.extend(turns);
         let installed = settled && !self.survey.nodes.is_empty();
         let outcome = if installed || self.installed_before() {
-            self.workload().plan()
+            self.workload(settled).plan()
         } else {
             Outcome {
                 troubles: collision(self.observed, &ClassSpec::kata()).into_iter().collect(),
@@ -185,7 +185,7 @@ impl Install<'_> {
         installed_before(self.observed, self.kata_config)
     }
 
-    fn workload(&self) -> Workload<'_> {
+    fn workload(&self, calm: bool) -> Workload<'_> {
         Workload {
             observed: self.observed,
             settings: self.settings,
@@ -194,6 +194,7 @@ impl Install<'_> {
             gates: self.gates,
             layout: Layout::Regular,
             survey: &self.survey,
+            calm,
         }
     }
 
@@ -306,7 +307,7 @@ impl Install<'_> {
     fn report(&mut self, outcome: Outcome, settled: bool) {
         let mut troubles: Troubles =
             trouble::of_rollout(self.observed, self.settings, &self.survey, &self.config, false);
-        troubles.found.extend(outcome.troubles);
+        troubles.found.extend(outcome.troubles.iter().cloned());
         troubles.found.extend(mode::troubles(
             MODE,
             self.gates,
@@ -314,11 +315,11 @@ impl Install<'_> {
             self.settings,
             self.kata_config,
         ));
-        troubles.about_settings(self.observed, self.settings, self.spec);
+        troubles.about_settings(self.settings);
         self.plan.wake_by(troubles.next_deadline);
         let report = Report {
-            in_progress: self.in_progress(settled),
-            ready: self.ready(settled),
+            in_progress: outcome.peer_pods.in_progress(self.in_progress(settled)),
+            ready: outcome.peer_pods.ready(self.spec, self.ready(settled)),
             kata_nodes: self.survey.status(false),
             runtime_classes: runtime_class::listed(
                 self.observed,

@@ -27,6 +27,7 @@ mod turns;
 mod uninstall;
 
 pub use config::{AgentConfig, MaxUnavailable};
+pub(crate) use desired::pull_secret;
 pub use install::plan;
 pub use state::{AgentState, survey};
 pub(crate) use turns::is_leaving;

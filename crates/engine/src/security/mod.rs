@@ -6,11 +6,13 @@
 //! overhead webhook, which is there only when it is asked for.
 //!
 //! - [`node_agent`]: what the node agent of DaemonSet mode may do.
+//! - [`peer_pods`]: what the adaptor of peer pods and the jobs that make their images may do.
 //! - [`network`]: who may talk to whom.
 //! - [`webhooks`]: which questions the API server asks.
 
 pub mod network;
 pub mod node_agent;
+pub mod peer_pods;
 pub mod webhooks;
 
 use serde_json::{Value, json};

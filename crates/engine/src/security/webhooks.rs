@@ -38,7 +38,7 @@ pub const MEMORY_OVERHEAD_PATH: &str = "/mutate-pods-v1";
 pub const MEMORY_OVERHEAD_KEY: &str = "memoryOverheadMB";
 
 /// Makes OpenShift's service CA issue the serving certificate.
-const SERVING_CERTIFICATE: &str = "service.beta.openshift.io/serving-cert-secret-name";
+pub const SERVING_CERTIFICATE: &str = "service.beta.openshift.io/serving-cert-secret-name";
 /// Makes OpenShift's service CA tell the API server whom to trust.
 pub const INJECT_BUNDLE: &str = "service.beta.openshift.io/inject-cabundle";
 

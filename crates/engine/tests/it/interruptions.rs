@@ -5,6 +5,7 @@ use osc_api::names;
 use osc_engine::Kind;
 use serde_json::{Value, json};
 
+use crate::cloud;
 use crate::removal::assert_clean;
 use crate::world::{KATA, World};
 
@@ -105,11 +106,53 @@ fn play(scenario: &str, configure: impl Fn(&mut World)) -> World {
             run(&mut world);
             world
         }
+        "peer pods" => {
+            let mut world = configured(World::for_peer_pods(&cloud::SETTINGS));
+            world.create(KATA, json!({"enablePeerPods": true}));
+            run(&mut world);
+            world
+        }
+        "peer pods, removed" => {
+            let mut world = configured(World::for_peer_pods(&cloud::SETTINGS));
+            world.create(KATA, json!({"enablePeerPods": true}));
+            run(&mut world);
+            world.add_pod("shop", "web", "kata-remote");
+            world.remove(KATA);
+            run(&mut world);
+            world.pods.clear();
+            run(&mut world);
+            assert_clean(&world);
+            cloud::assert_nothing_left(&world);
+            world
+        }
+        "peer pods, switched off and on" => {
+            let mut world = configured(World::for_peer_pods(&cloud::SETTINGS));
+            for on in [true, false, true] {
+                if world.kata_config(KATA).is_none() {
+                    world.create(KATA, json!({"enablePeerPods": on}));
+                } else {
+                    world.respec(KATA, json!({"enablePeerPods": on}));
+                }
+                run(&mut world);
+            }
+            world
+        }
+        "peer pods, removed while their image is made" => {
+            let mut world = configured(World::for_peer_pods(&cloud::SETTINGS));
+            world.create(KATA, json!({"enablePeerPods": true}));
+            world.cloud.slow = true;
+            world.run_until(|world| world.cloud.begun);
+            world.remove(KATA);
+            run(&mut world);
+            assert_clean(&world);
+            cloud::assert_nothing_left(&world);
+            world
+        }
         other => panic!("no scenario {other}"),
     }
 }
 
-const SCENARIOS: [&str; 8] = [
+const SCENARIOS: [&str; 12] = [
     "install",
     "install with log level",
     "shrink",
@@ -118,6 +161,10 @@ const SCENARIOS: [&str; 8] = [
     "blocked, then released",
     "compact",
     "second takes over",
+    "peer pods",
+    "peer pods, removed",
+    "peer pods, switched off and on",
+    "peer pods, removed while their image is made",
 ];
 
 #[test]

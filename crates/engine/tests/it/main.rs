@@ -8,6 +8,8 @@ mod agents;
 #[cfg(test)]
 mod classes;
 #[cfg(test)]
+mod cloud;
+#[cfg(test)]
 mod compact;
 #[cfg(test)]
 mod deadlines;
@@ -25,6 +27,8 @@ mod interruptions;
 mod matrix;
 #[cfg(test)]
 mod mco;
+#[cfg(test)]
+mod peer_pods;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -82,6 +82,7 @@ fn offer(check: bool, confidential: bool, nodes: &[NodeView]) -> Offer {
     Offer::of(&Demand {
         gates: &gates,
         spec: &spec(check),
+        peer_pods: false,
         installed: members.clone(),
         members,
         now: now(),
@@ -225,12 +226,12 @@ fn labels_that_changed_a_moment_ago_take_no_class_away() {
     nodes[0].labels_changed_at = now() - SignedDuration::from_mins(4);
     let settling = offer(true, true, &nodes);
     assert_eq!(settling.wanted, []);
-    let all = ["kata", "kata-nvidia-gpu", "kata-remote", "kata-cc", "kata-cc-nvidia-gpu"];
+    let all = ["kata", "kata-nvidia-gpu", "kata-cc", "kata-cc-nvidia-gpu"];
     assert_eq!(settling.kept, all);
     assert_eq!(settling.wake_at, Some(now() + SignedDuration::from_mins(1)));
     nodes[0].labels_changed_at = now() - SignedDuration::from_mins(5);
     let settled = offer(true, true, &nodes);
-    assert_eq!((settled.kept.as_slice(), settled.wake_at), (&["kata-remote"][..], None));
+    assert_eq!((settled.kept.as_slice(), settled.wake_at), (&[][..], None));
 }
 
 #[test]
@@ -242,6 +243,7 @@ fn a_node_that_is_not_ready_for_pods_keeps_a_class_and_makes_none() {
     let demand = Demand {
         gates: &gates,
         spec: &spec,
+        peer_pods: false,
         members,
         installed: Vec::new(),
         now: now(),

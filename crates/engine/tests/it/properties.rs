@@ -109,7 +109,7 @@ prop_compose! {
         let name = name.to_owned();
         Arc::new(NodeView {
             name, labels, mco_state, current_config, desired_config, mco_reason, draining, unschedulable, ready,
-            agent_failure, agent_version, changed_at, labels_changed_at,
+            agent_failure, agent_version, changed_at, labels_changed_at, vms: None,
         })
     }
 }
@@ -382,8 +382,11 @@ prop_compose! {
         pods in pods(),
     ) -> Observed {
         let unreadable = if unreadable { [("nodes", "forbidden".to_owned())].into() } else { BTreeMap::new() };
-        let capabilities = Capabilities { machine_config, container_runtime_config, scc, openshift };
-        Observed { now, capabilities, unreadable, kata_configs, nodes, pools, objects, rendered, pods }
+        let capabilities =
+            Capabilities { machine_config, container_runtime_config, scc, openshift, ..Capabilities::default() };
+        Observed {
+            now, capabilities, unreadable, kata_configs, nodes, pools, objects, rendered, pods, ..Observed::default()
+        }
     }
 }
 

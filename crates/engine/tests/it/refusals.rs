@@ -159,19 +159,6 @@ fn a_node_that_the_machine_config_operator_does_not_manage_is_named() {
 }
 
 #[test]
-fn peer_pods_are_told_to_be_unavailable_and_kata_is_installed_without() {
-    let mut world = World::two_workers();
-    world.create(KATA, json!({"enablePeerPods": true}));
-    world.run();
-    assert_eq!(
-        world.condition(KATA, "Degraded"),
-        "True PeerPodsUnavailable: spec.enablePeerPods is true, but this release does not provide kata-remote; kata is \
-         installed without it: set spec.enablePeerPods to false"
-    );
-    assert!(world.condition(KATA, "Ready").starts_with("True Installed: "));
-}
-
-#[test]
 fn a_missing_monitor_image_is_told_and_kata_is_installed_without() {
     let mut world = World::two_workers();
     world.settings.monitor_image = None;

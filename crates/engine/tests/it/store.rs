@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use osc_engine::peerpods::credentials;
+use osc_engine::plan::Translation;
 use osc_engine::{Kind, ObjectId, Observed, PoolView, Step};
 use serde_json::{Map, Value, json};
 
@@ -20,11 +22,35 @@ pub fn apply(cluster: &mut Observed, serial: &mut u64, step: &Step) -> Result<()
             merge(&mut next, object);
             put(cluster, serial, id.clone(), next);
         }
-        Step::CopySecret { id, object, key, from, from_key } => {
+        Step::CopySecret { id, object, from, translation } => {
             let source = cluster.objects.get(from).ok_or_else(|| format!("{from} not found"))?;
             let mut next = object.clone();
-            next["digests"] = json!({*key: source["digests"][*from_key]});
+            next["digests"] = match translation {
+                Translation::Key { from, to } => json!({*to: source["digests"][*from]}),
+                // Digests in place of values: what matters is the names.
+                Translation::CloudCredentials => {
+                    let values = source["digests"].as_object().unwrap().iter();
+                    let values = values.map(|(key, value)| (key.clone(), value.to_string().into_bytes()));
+                    let written = credentials::translate(&values.collect()).into_keys();
+                    written.map(|key| (key.clone(), json!(key))).collect::<Map<_, _>>().into()
+                }
+            };
             put(cluster, serial, id.clone(), next);
+        }
+        Step::Merge { id, resource_version, patch } => {
+            let found = cluster.objects.get(id).ok_or_else(|| format!("{id} not found"))?;
+            let version = found["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+            if resource_version.as_deref().is_some_and(|read| read != version) {
+                return Err(format!("{id}: conflict: version {version}, read {resource_version:?}"));
+            }
+            let mut next = found.as_ref().clone();
+            merge_patch(&mut next, patch);
+            put(cluster, serial, id.clone(), next);
+        }
+        Step::Advertise { node, limit } => {
+            let found = cluster.nodes.iter_mut().find(|found| found.name == *node);
+            let found = Arc::make_mut(found.ok_or_else(|| format!("node {node} not found"))?);
+            found.vms.clone_from(limit);
         }
         Step::Create { id, object } => {
             if !cluster.objects.contains_key(id) {
@@ -118,6 +144,25 @@ fn fill_in(kind: Kind, object: &mut Value) {
         }
     }
     *object = filled;
+}
+
+/// A JSON merge patch: null removes.
+fn merge_patch(into: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *into = patch.clone();
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    let into = into.as_object_mut().unwrap();
+    for (key, value) in patch {
+        if value.is_null() {
+            into.remove(key);
+        } else {
+            merge_patch(into.entry(key).or_insert(Value::Null), value);
+        }
+    }
 }
 
 /// Merges what is applied into what exists: maps by key, lists as a whole unless their elements have names.

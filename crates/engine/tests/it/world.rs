@@ -13,6 +13,7 @@ use osc_engine::{
 };
 use serde_json::{Value, json};
 
+use crate::cloud::Cloud;
 use crate::mco::Machine;
 use crate::store;
 
@@ -43,6 +44,8 @@ pub struct World {
     pub mco_runs: bool,
     /// Whether it renders, and changes nodes, before it looks at ContainerRuntimeConfigs.
     pub mco_generates_late: bool,
+    /// What is behind peer pods.
+    pub cloud: Cloud,
     /// Events that were emitted.
     pub events: Vec<Event>,
     /// Statuses that were written, with the name of the KataConfig.
@@ -88,8 +91,13 @@ impl World {
     fn empty() -> Self {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let settings = Settings { monitor_image: Some("monitor@sha256:0".to_owned()), ..Settings::default() };
-        let capabilities =
-            Capabilities { machine_config: true, container_runtime_config: true, scc: true, openshift: true };
+        let capabilities = Capabilities {
+            machine_config: true,
+            container_runtime_config: true,
+            scc: true,
+            openshift: true,
+            ..Capabilities::default()
+        };
         let mut world = Self {
             cluster: Observed { now, capabilities, ..Observed::default() },
             settings,
@@ -100,6 +108,7 @@ impl World {
             pods_unreadable: None,
             mco_runs: true,
             mco_generates_late: false,
+            cloud: Cloud::default(),
             events: Vec::new(),
             told: Vec::new(),
             trace: Vec::new(),
@@ -360,9 +369,9 @@ impl World {
             }
             let mut moved = false;
             for _ in 0..self.changes_between_passes() {
-                moved |= self.mco_step() | self.agent_step();
+                moved |= self.mco_step() | self.agent_step() | self.cloud_step();
             }
-            if !moved && pass == Pass::Idle && !self.mco_step() && !self.agent_step() {
+            if !moved && pass == Pass::Idle && !self.mco_step() && !self.agent_step() && !self.cloud_step() {
                 return;
             }
         }
@@ -440,7 +449,14 @@ impl World {
             .nodes
             .iter()
             .map(|node| {
-                json!([node.name, node.labels, node.current_config, node.mco_state, node.unschedulable])
+                json!([
+                    node.name,
+                    node.labels,
+                    node.current_config,
+                    node.mco_state,
+                    node.unschedulable,
+                    node.vms
+                ])
             })
             .collect();
         let kata_configs: Vec<Value> = self
@@ -458,7 +474,8 @@ impl World {
                 ])
             })
             .collect();
-        json!({"objects": objects, "nodes": nodes, "kataConfigs": kata_configs, "reboots": self.reboots()})
+        json!({"objects": objects, "nodes": nodes, "kataConfigs": kata_configs, "reboots": self.reboots(),
+               "images": self.cloud.images})
     }
 }
 

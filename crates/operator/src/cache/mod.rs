@@ -14,8 +14,11 @@ use jiff::Timestamp;
 use kube::api::DynamicObject;
 use osc_api::names;
 use osc_api::openshift::MachineConfig;
+use osc_api::peerpods::{self, webhook};
 use osc_engine::labels::RelevantLabels;
-use osc_engine::observed::Pods;
+use osc_engine::observed::{AdaptorView, ImagePodView, PeerPodView, Pods};
+use osc_engine::peerpods::credentials;
+use osc_engine::peerpods::release::Record;
 use osc_engine::{Capabilities, KataConfigView, Kind, ObjectId, Observed, PodView, PoolView, Rendered};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -46,6 +49,12 @@ pub enum WatchKey {
     Pools,
     /// Pods that have not ended.
     Pods,
+    /// Pods of the adaptor, in the operator's namespace.
+    AdaptorPods,
+    /// Pods of the jobs that make and delete pod VM images, in the operator's namespace.
+    ImagePods,
+    /// All PeerPods.
+    PeerPods,
     /// All runtime classes: there are few, and which of them are ours, their owners and finalizers tell.
     RuntimeClasses,
     /// One object, by name.
@@ -60,7 +69,8 @@ impl WatchKey {
             Self::KataConfigs => "KataConfig",
             Self::Nodes => "Node",
             Self::Pools => "MachineConfigPool",
-            Self::Pods => "Pod",
+            Self::Pods | Self::AdaptorPods | Self::ImagePods => "Pod",
+            Self::PeerPods => Kind::PeerPod.name(),
             Self::RuntimeClasses => Kind::RuntimeClass.name(),
             Self::Object(id) => id.kind.name(),
         }
@@ -78,6 +88,13 @@ struct State {
     pods: Table<(String, String), PodView>,
     objects: BTreeMap<ObjectId, Table<ObjectId, Arc<Value>>>,
     runtime_classes: Table<ObjectId, Arc<Value>>,
+    adaptors: Table<String, AdaptorView>,
+    image_pods: Table<String, ImagePodView>,
+    peer_pods: Table<(String, String), Record>,
+    /// Why virtual machines of PeerPods could not be deleted.
+    unreleased: BTreeMap<(String, String), String>,
+    /// The API server's release: the number after `1.`.
+    minor: Option<u32>,
     rendered: BTreeMap<String, Rendered>,
     /// The watches that run, and how they fare.
     watches: BTreeMap<WatchKey, Standing>,
@@ -90,6 +107,13 @@ const CONTAINER_RUNTIME_CONFIGS: &str = "containerruntimeconfigs.machineconfigur
 const SCCS: &str = "securitycontextconstraints.security.openshift.io";
 const CLUSTER_VERSIONS: &str = "clusterversions.config.openshift.io";
 const INFRASTRUCTURES: &str = "infrastructures.config.openshift.io";
+const API_SERVERS: &str = "apiservers.config.openshift.io";
+const CREDENTIALS_REQUESTS: &str = "credentialsrequests.cloudcredential.openshift.io";
+const PEER_POD_CONFIGS: &str = "peerpodconfigs.confidentialcontainers.org";
+const PEER_PODS: &str = "peerpods.confidentialcontainers.org";
+
+/// The first release of Kubernetes in which conditions of webhooks are on by default.
+const MATCH_CONDITIONS: u32 = 28;
 
 impl State {
     fn has_crd(&self, name: &str) -> bool {
@@ -102,6 +126,9 @@ impl State {
             container_runtime_config: self.has_crd(CONTAINER_RUNTIME_CONFIGS),
             scc: self.has_crd(SCCS),
             openshift: self.has_crd(CLUSTER_VERSIONS),
+            credentials_requests: self.has_crd(CREDENTIALS_REQUESTS),
+            peer_pods: self.has_crd(PEER_POD_CONFIGS) && self.has_crd(PEER_PODS),
+            match_conditions: self.minor >= Some(MATCH_CONDITIONS),
         }
     }
 
@@ -123,6 +150,9 @@ impl State {
             WatchKey::Nodes => self.nodes.synced(),
             WatchKey::Pools => self.pools.synced(),
             WatchKey::Pods => self.pods.synced(),
+            WatchKey::AdaptorPods => self.adaptors.synced(),
+            WatchKey::ImagePods => self.image_pods.synced(),
+            WatchKey::PeerPods => self.peer_pods.synced(),
             WatchKey::RuntimeClasses => self.runtime_classes.synced(),
             WatchKey::Object(id) => self.objects.get(id).is_some_and(Table::synced),
         }
@@ -145,6 +175,20 @@ impl State {
         } else {
             Pods::Awaited { since: standing.waiting_since(), error: standing.error().map(str::to_owned) }
         }
+    }
+}
+
+impl State {
+    fn peer_pods(&self) -> Vec<PeerPodView> {
+        let views = self.peer_pods.iter().map(|(key, record)| PeerPodView {
+            namespace: record.namespace.clone(),
+            name: record.name.clone(),
+            provider: record.provider.clone(),
+            instance: record.instance.clone(),
+            deleted: record.deleting,
+            error: self.unreleased.get(key).cloned(),
+        });
+        views.collect()
     }
 }
 
@@ -223,6 +267,9 @@ impl Cache {
             objects: objects.map(|(id, object)| (id.clone(), object.clone())).collect(),
             rendered: state.rendered.clone(),
             pods: state.pods(),
+            adaptors: state.adaptors.iter().map(|(_, view)| view.clone()).collect(),
+            image_pods: state.image_pods.iter().map(|(_, view)| view.clone()).collect(),
+            peer_pods: state.peer_pods(),
         })
     }
 
@@ -269,6 +316,32 @@ impl Cache {
     /// Remembers what a rendered machine config says. Rendered machine configs never change.
     pub fn rendered(&self, name: String, config: &MachineConfig) {
         self.lock().rendered.insert(name, project::rendered(config));
+    }
+
+    /// All PeerPods.
+    pub fn peer_pods(&self) -> Vec<Record> {
+        self.lock().peer_pods.iter().map(|(_, record)| record.clone()).collect()
+    }
+
+    /// Remembers what kept virtual machines from being deleted: of these PeerPods, and of no others.
+    pub fn unreleased(&self, errors: BTreeMap<(String, String), String>) {
+        let mut state = self.lock();
+        let news = state.unreleased != errors;
+        state.unreleased = errors;
+        drop(state);
+        if news {
+            self.notify();
+        }
+    }
+
+    /// Takes in the API server's release.
+    pub fn released(&self, minor: u32) {
+        let mut state = self.lock();
+        let news = state.minor.replace(minor) != Some(minor);
+        drop(state);
+        if news {
+            self.notify();
+        }
     }
 
     /// The runtime classes that there are for KataConfigs.
@@ -328,7 +401,28 @@ fn single_objects(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
             Some(MACHINE_CONFIGS),
         ),
     ];
-    agents.chain(maps).chain(others).collect()
+    agents.chain(maps).chain(others).chain(peer_pods(namespace)).collect()
+}
+
+/// What of peer pods is watched one by one.
+fn peer_pods(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
+    let own = |kind, name: &str| ObjectId::namespaced(kind, namespace, name);
+    let maps = peerpods::Provider::ALL.into_iter().flat_map(|provider| provider.image_maps().iter().copied());
+    let maps = maps.chain([peerpods::SETTINGS]).map(|name| (own(Kind::ConfigMap, name), None));
+    let secrets = [peerpods::CREDENTIALS, peerpods::SSH_KEYS, peerpods::CLOUD_CREDENTIALS];
+    let secrets = secrets.into_iter().map(|name| (own(Kind::Secret, name), None));
+    let jobs = peerpods::IMAGE_JOBS.into_iter().map(|name| (own(Kind::Job, name), None));
+    let requests = credentials::request_ids().map(|id| (id, Some(CREDENTIALS_REQUESTS)));
+    let others = [
+        (own(Kind::DaemonSet, peerpods::ADAPTOR), None),
+        (own(Kind::Deployment, webhook::DEPLOYMENT), None),
+        (own(Kind::Service, webhook::SERVICE), None),
+        (ObjectId::cluster(Kind::MutatingWebhookConfiguration, webhook::CONFIGURATION), None),
+        (ObjectId::cluster(Kind::SecurityContextConstraints, peerpods::ADAPTOR_SCC), Some(SCCS)),
+        (ObjectId::cluster(Kind::ApiServer, osc_engine::peerpods::tls::API_SERVER), Some(API_SERVERS)),
+        (own(Kind::PeerPodConfig, peerpods::PEER_POD_CONFIG), Some(PEER_POD_CONFIGS)),
+    ];
+    maps.chain(secrets).chain(jobs).chain(requests).chain(others).collect()
 }
 
 #[cfg(test)]

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::PodCondition;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use osc_api::openshift::{MachineConfig, MachineConfigPool};
-use osc_api::{KataConfigSpec, KataConfigStatus, names};
+use osc_api::peerpods::PeerPod;
+use osc_api::{KataConfigSpec, KataConfigStatus, names, peerpods};
+use osc_engine::observed::{AdaptorView, ImagePodView};
+use osc_engine::peerpods::release::Record;
 use osc_engine::{KataConfigView, Kind, NodeView, PodView, PoolView, Rendered};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -58,6 +62,7 @@ pub fn node(node: &wire::Node, before: Option<&NodeView>, now: Timestamp) -> Nod
         ready: node.status.conditions.iter().any(ready),
         agent_failure: annotation(names::AGENT_FAILURE),
         agent_version: annotation(names::AGENT_VERSION),
+        vms: node.status.capacity.get(peerpods::VM_RESOURCE).cloned(),
         changed_at: now,
         labels_changed_at: now,
     };
@@ -68,6 +73,7 @@ pub fn node(node: &wire::Node, before: Option<&NodeView>, now: Timestamp) -> Nod
         let same = NodeView {
             labels: before.labels.clone(),
             labels_changed_at: before.labels_changed_at,
+            vms: before.vms.clone(),
             ..view.clone()
         } == *before;
         let state = |labels: &BTreeMap<String, String>| labels.get(names::DAEMON_SET_MODE_LABEL).cloned();
@@ -136,12 +142,23 @@ pub fn whole(kind: Kind, object: &DynamicObject) -> Value {
     {
         // The older field is the one that every release fills.
         let platform = [&status["platformStatus"]["type"], &status["platform"]];
-        whole["status"] = json!({"platform": platform.into_iter().find(|found| found.is_string())});
+        whole["status"] = json!({
+            "platform": platform.into_iter().find(|found| found.is_string()),
+            "region": status.pointer("/platformStatus/aws/region"),
+        });
     } else if is_agent(kind, metadata.name.as_deref())
         && let Some(status) = status
     {
         let fields = ["observedGeneration", "desiredNumberScheduled", "updatedNumberScheduled"];
         whole["status"] = fields.into_iter().map(|field| (field.to_owned(), status[field].clone())).collect();
+    } else if kind == Kind::Deployment
+        && let Some(status) = status
+    {
+        whole["status"] = json!({"availableReplicas": status["availableReplicas"]});
+    } else if kind == Kind::Job
+        && let Some(status) = status
+    {
+        whole["status"] = json!({"conditions": status["conditions"]});
     } else if kind == Kind::Secret {
         whole = json!({"digests": digests(&whole["data"])});
     }
@@ -159,9 +176,16 @@ pub fn whole(kind: Kind, object: &DynamicObject) -> Value {
     if is_agent(kind, metadata.name.as_deref()) {
         whole["metadata"]["generation"] = json!(metadata.generation);
     }
-    // Needed for the one kind whose finalizers we set; elsewhere it would make news of every heartbeat.
-    if kind == Kind::RuntimeClass {
+    // Needed where finalizers are set or what people wrote is changed; elsewhere it would make news of every heartbeat.
+    if matches!(kind, Kind::RuntimeClass | Kind::PeerPodConfig) || is_settings(kind, metadata.name.as_deref())
+    {
         whole["metadata"]["resourceVersion"] = json!(metadata.resource_version);
+    }
+    if matches!(kind, Kind::Secret | Kind::Job | Kind::PeerPodConfig)
+        || is_settings(kind, metadata.name.as_deref())
+    {
+        whole["metadata"]["annotations"] = json!(metadata.annotations);
+        whole["metadata"]["uid"] = json!(metadata.uid);
     }
     if let Some(types) = &object.types {
         whole["apiVersion"] = json!(types.api_version);
@@ -171,6 +195,11 @@ pub fn whole(kind: Kind, object: &DynamicObject) -> Value {
         whole["kind"] = json!(kind.name());
     }
     whole
+}
+
+/// Whether it is the config map with the settings of peer pods: what is noted at it is read as well.
+fn is_settings(kind: Kind, name: Option<&str>) -> bool {
+    kind == Kind::ConfigMap && name == Some(peerpods::SETTINGS)
 }
 
 /// Whether it is a DaemonSet of node agents: how far its rollout is, is read as well.
@@ -203,6 +232,69 @@ pub fn pod(pod: &wire::Pod) -> Option<PodView> {
         runtime_class: pod.spec.runtime_class_name.clone()?,
         node: pod.spec.node_name.clone().unwrap_or_default(),
     })
+}
+
+/// A pod of the adaptor. `before`: what was known of it, for the time of its last change.
+pub fn adaptor(pod: &wire::Pod, before: Option<&AdaptorView>, now: Timestamp) -> Option<AdaptorView> {
+    let ready = |condition: &PodCondition| condition.type_ == "Ready" && condition.status == "True";
+    let view = AdaptorView {
+        node: pod.spec.node_name.clone().filter(|node| !node.is_empty())?,
+        name: pod.name_any(),
+        ready: pod.metadata.deletion_timestamp.is_none() && pod.status.conditions.iter().any(ready),
+        waiting: waiting(pod),
+        changed_at: now,
+    };
+    let same =
+        before.filter(|before| AdaptorView { changed_at: before.changed_at, ..view.clone() } == **before);
+    Some(same.cloned().unwrap_or(view))
+}
+
+/// A pod of a job that makes or deletes an image.
+pub fn image_pod(pod: &wire::Pod) -> Option<ImagePodView> {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    let job = owners.into_iter().find(|owner| owner.kind == "Job")?;
+    let mut ended =
+        pod.status.container_statuses.iter().filter_map(|status| status.state.as_ref()?.terminated.as_ref());
+    let ended = ended.next();
+    Some(ImagePodView {
+        job: job.name.clone(),
+        job_uid: job.uid.clone(),
+        name: pod.name_any(),
+        phase: pod.status.phase.clone(),
+        waiting: waiting(pod),
+        message: ended.and_then(|ended| ended.message.clone()),
+        ended: ended.and_then(|ended| ended.finished_at.as_ref().map(|time| time.0)),
+    })
+}
+
+/// Why the pod's containers do not run: a word, and what is said about it.
+fn waiting(pod: &wire::Pod) -> Option<String> {
+    let words = |reason: &str, message: Option<&String>| match message.filter(|message| !message.is_empty()) {
+        Some(message) => format!("{reason}: {message}"),
+        None => reason.to_owned(),
+    };
+    let scheduled = pod.status.conditions.iter().find(|condition| condition.type_ == "PodScheduled");
+    if let Some(refused) = scheduled.filter(|condition| condition.status == "False") {
+        return Some(words(refused.reason.as_deref().unwrap_or("Unschedulable"), refused.message.as_ref()));
+    }
+    let waits =
+        pod.status.container_statuses.iter().find_map(|status| status.state.as_ref()?.waiting.as_ref())?;
+    Some(words(waits.reason.as_deref()?, waits.message.as_ref()))
+}
+
+/// A PeerPod, as it is told and as it is decided about.
+pub fn peer_pod(object: &PeerPod) -> Record {
+    let owners = object.metadata.owner_references.iter().flatten();
+    Record {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        created: object.creation_timestamp().map(|time| time.0),
+        deleting: object.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+        finalizers: object.finalizers().to_vec(),
+        pod: owners.into_iter().find(|owner| owner.kind == "Pod").map(|owner| owner.uid.clone()),
+        provider: object.spec.cloud_provider.clone(),
+        instance: object.spec.instance_id.clone(),
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource, ResourceExt};
 use osc_api::names;
 use osc_api::openshift::MachineConfigPool;
+use osc_api::peerpods::{self, PeerPod};
 use osc_engine::labels::RelevantLabels;
 use osc_engine::{Kind, ObjectId};
 use serde::de::DeserializeOwned;
@@ -35,13 +36,13 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 /// The watches that run.
 pub struct Watches {
     context: Context,
-    namespace: String,
     running: BTreeMap<WatchKey, Running>,
 }
 
 #[derive(Clone)]
 struct Context {
     client: Client,
+    namespace: String,
     cache: Cache,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
@@ -80,8 +81,8 @@ impl Watches {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) -> Self {
-        let context = Context { client, cache, clock, metrics };
-        Self { context, namespace, running: BTreeMap::new() }
+        let context = Context { client, namespace, cache, clock, metrics };
+        Self { context, running: BTreeMap::new() }
     }
 
     /// Starts and ends watches so that those run that the cluster's APIs allow and the work needs.
@@ -112,7 +113,10 @@ impl Watches {
         if pods_needed {
             wanted.push(WatchKey::Pods);
         }
-        let served = single_objects(&self.namespace)
+        if state.capabilities().peer_pods {
+            wanted.extend([WatchKey::AdaptorPods, WatchKey::ImagePods, WatchKey::PeerPods]);
+        }
+        let served = single_objects(&self.context.namespace)
             .into_iter()
             .filter(|(_, crd)| crd.is_none_or(|crd| state.has_crd(crd)));
         wanted.extend(served.map(|(id, _)| WatchKey::Object(id)));
@@ -134,6 +138,9 @@ impl Cache {
                 WatchKey::Nodes => state.nodes = Table::default(),
                 WatchKey::Pools => state.pools = Table::default(),
                 WatchKey::Pods => state.pods = Table::default(),
+                WatchKey::AdaptorPods => state.adaptors = Table::default(),
+                WatchKey::ImagePods => state.image_pods = Table::default(),
+                WatchKey::PeerPods => state.peer_pods = Table::default(),
                 WatchKey::RuntimeClasses => state.runtime_classes = Table::default(),
                 WatchKey::Object(id) => {
                     state.objects.remove(id);
@@ -191,6 +198,17 @@ impl Context {
                 self.follow(&key, || watcher(api.clone(), all.clone()), route).await;
             }
             WatchKey::Pods => self.watch_pods(&key).await,
+            WatchKey::AdaptorPods => self.watch_adaptor_pods(&key).await,
+            WatchKey::ImagePods => self.watch_image_pods(&key).await,
+            WatchKey::PeerPods => {
+                let api: Api<PeerPod> = Api::all(self.client.clone());
+                let route = Route {
+                    table: |state, _| Some(&mut state.peer_pods),
+                    key: |object: &PeerPod, _| (object.namespace().unwrap_or_default(), object.name_any()),
+                    value: |object, _, _, _| Some(project::peer_pod(object)),
+                };
+                self.follow(&key, || watcher(api.clone(), all.clone()), route).await;
+            }
             WatchKey::RuntimeClasses => {
                 let api: Api<DynamicObject> =
                     Api::all_with(self.client.clone(), &resource(Kind::RuntimeClass));
@@ -223,6 +241,29 @@ impl Context {
             table: |state, _| Some(&mut state.pods),
             key: |pod: &wire::Pod, _| (pod.namespace().unwrap_or_default(), pod.name_any()),
             value: |pod, _, _, _| project::pod(pod),
+        };
+        self.follow(key, || watcher(api.clone(), config.clone()), route).await;
+    }
+
+    async fn watch_adaptor_pods(&self, key: &WatchKey) {
+        let api: Api<wire::Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let config = watcher::Config::default().labels(&format!("name={}", peerpods::ADAPTOR));
+        let route = Route {
+            table: |state, _| Some(&mut state.adaptors),
+            key: |pod: &wire::Pod, _| pod.name_any(),
+            value: |pod, _, before, glance| project::adaptor(pod, before, glance.clock.now()),
+        };
+        self.follow(key, || watcher(api.clone(), config.clone()), route).await;
+    }
+
+    async fn watch_image_pods(&self, key: &WatchKey) {
+        let api: Api<wire::Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let jobs = peerpods::IMAGE_JOBS.join(",");
+        let config = watcher::Config::default().labels(&format!("{} in ({jobs})", peerpods::JOB_LABEL));
+        let route = Route {
+            table: |state, _| Some(&mut state.image_pods),
+            key: |pod: &wire::Pod, _| pod.name_any(),
+            value: |pod, _, _, _| project::image_pod(pod),
         };
         self.follow(key, || watcher(api.clone(), config.clone()), route).await;
     }

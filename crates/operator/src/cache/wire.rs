@@ -1,6 +1,8 @@
 //! The kinds that are watched, as far as they are read: what is not named here is never kept.
 
-use k8s_openapi::api::core::v1::NodeCondition;
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ContainerStatus, NodeCondition, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
@@ -30,6 +32,8 @@ pub struct NodeSpec {
 pub struct NodeStatus {
     /// Conditions, `Ready` among them.
     pub conditions: Vec<NodeCondition>,
+    /// What it has room for.
+    pub capacity: BTreeMap<String, String>,
 }
 
 /// A pod without nearly everything.
@@ -40,6 +44,20 @@ pub struct Pod {
     pub metadata: ObjectMeta,
     /// Runtime class.
     pub spec: PodSpec,
+    /// How it fares.
+    pub status: PodStatus,
+}
+
+/// The part of a pod's status that is read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PodStatus {
+    /// `Pending`, `Running`, `Succeeded`, `Failed`.
+    pub phase: String,
+    /// Conditions, `Ready` among them.
+    pub conditions: Vec<PodCondition>,
+    /// What its containers do.
+    pub container_statuses: Vec<ContainerStatus>,
 }
 
 /// The part of a pod's spec that is read.

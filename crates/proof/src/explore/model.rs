@@ -382,6 +382,8 @@ fn step_words(step: &Arc<Step>) -> String {
         Step::Apply { id, .. } | Step::CopySecret { id, .. } => format!("apply {id}"),
         Step::Create { id, .. } => format!("create {id}"),
         Step::Replace { id, path, .. } => format!("replace {path} of {id}"),
+        Step::Merge { id, .. } => format!("change {id}"),
+        Step::Advertise { node, limit } => format!("advertise {limit:?} on {node}"),
         Step::Delete { id } => format!("delete {id}"),
         Step::LabelNode { node, key, value } => {
             format!("{} {node} {key}", if value.is_some() { "label" } else { "unlabel" })

@@ -55,8 +55,7 @@ pub fn observe(scope: &Scope, store: &Store, cluster: &Cluster) -> Observed {
         capabilities: Capabilities {
             machine_config: true,
             container_runtime_config: true,
-            scc: false,
-            openshift: false,
+            ..Capabilities::default()
         },
         unreadable: BTreeMap::new(),
         kata_configs: katas.map(|(index, kata)| Arc::new(kata_config(scope, store, index, kata))).collect(),
@@ -82,6 +81,7 @@ pub fn observe(scope: &Scope, store: &Store, cluster: &Cluster) -> Observed {
             Pods::None => observed::Pods::Known(Vec::new()),
             Pods::One => observed::Pods::Known(vec![pod()]),
         },
+        ..Observed::default()
     }
 }
 
@@ -140,6 +140,7 @@ fn node(scope: &Scope, index: usize, node: &Node) -> NodeView {
         ready: node.phase != Phase::Rebooting,
         agent_failure: None,
         agent_version: None,
+        vms: None,
         changed_at: Timestamp::UNIX_EPOCH,
         labels_changed_at: Timestamp::UNIX_EPOCH,
     }

@@ -47,8 +47,8 @@ pub fn write(store: &mut Store, world: &mut World, step: &Step) -> Answer {
             merge(&mut next, object);
             put(store, world, slot, next)
         }
-        // No world is an OpenShift cluster in DaemonSet mode.
-        Step::CopySecret { .. } => Answer::Refused,
+        // No world is an OpenShift cluster in DaemonSet mode, or has peer pods.
+        Step::CopySecret { .. } | Step::Merge { .. } | Step::Advertise { .. } => Answer::Refused,
         Step::Create { id, object } => {
             let slot = store.slot(id);
             if world.cluster.objects[slot] != 0 {

@@ -1,0 +1,420 @@
+//! The pod VM image: made by a job unless a person names one, and deleted by a job if it was made here.
+//!
+//! ```text
+//! no image -> job runs -> it says what it made -> written into peer-pods-cm -> job goes
+//!                \-> failed: told with its last words; tried again when what it reads changes, or when it is deleted
+//! ```
+
+use std::collections::BTreeMap;
+
+use osc_api::peerpods::{self, JOB_DIGEST, Provider};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::conditions::ImageCondition;
+use super::job::{Circumstances, Task, has_source, image_map};
+use super::progress::Progress;
+use super::situation::{Situation, own};
+use crate::object::{Kind, is_deleted};
+use crate::observed::{ImagePodView, KataConfigView, Observed, Settings};
+use crate::plan::Step;
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// There is none.
+    Absent,
+    /// It is being deleted.
+    Leaving,
+    /// It works, or will.
+    Working,
+    /// It did what it was to do.
+    Complete,
+    /// It gave up; the words of the API server.
+    Failed(String),
+}
+
+impl JobState {
+    /// Reads it.
+    pub fn of(job: Option<&Value>) -> Self {
+        let Some(job) = job else { return Self::Absent };
+        if is_deleted(job) {
+            return Self::Leaving;
+        }
+        let conditions = job["status"]["conditions"].as_array();
+        let holds = |type_: &str| {
+            conditions.into_iter().flatten().find(|one| one["type"] == type_ && one["status"] == "True")
+        };
+        if let Some(failed) = holds("Failed") {
+            Self::Failed(failed["message"].as_str().unwrap_or_default().to_owned())
+        } else if holds("Complete").is_some() {
+            Self::Complete
+        } else {
+            Self::Working
+        }
+    }
+}
+
+/// What a job says at its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Outcome {
+    /// Identifier of the image that was made.
+    pub image: String,
+    /// What is to be noted at `peer-pods-cm`.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Everything that the two directions look at.
+pub struct Image<'a> {
+    /// What the cluster says.
+    pub situation: &'a Situation<'a>,
+    /// Whose it is.
+    pub kata_config: &'a KataConfigView,
+}
+
+impl Image<'_> {
+    fn observed(&self) -> &Observed {
+        self.situation.observed
+    }
+
+    fn settings(&self) -> &Settings {
+        self.situation.settings
+    }
+
+    fn job(&self, name: &str) -> Option<&Value> {
+        self.situation.find(Kind::Job, name)
+    }
+
+    fn state(&self, name: &str) -> JobState {
+        JobState::of(self.job(name))
+    }
+
+    fn drop(&self, name: &str) -> Option<Step> {
+        let id = own(self.settings(), Kind::Job, name);
+        self.observed().objects.get(&id).is_some_and(|job| !is_deleted(job)).then_some(Step::Delete { id })
+    }
+
+    /// Pods of a job, the one that ended last in front.
+    fn pods(&self, name: &str) -> Vec<&ImagePodView> {
+        let uid = self.job(name).and_then(|job| job["metadata"]["uid"].as_str()).unwrap_or_default();
+        let of = |pod: &&ImagePodView| pod.job == name && pod.job_uid == uid;
+        let mut pods: Vec<&ImagePodView> = self.observed().image_pods.iter().filter(of).collect();
+        pods.sort_by_key(|pod| std::cmp::Reverse(pod.ended));
+        pods
+    }
+
+    /// Makes sure that there is one. True: there is. `calm`: no node is about to reboot, so that a job may begin.
+    pub fn ensure(&self, provider: Provider, calm: bool) -> (bool, Progress) {
+        let mut progress = Progress::default();
+        if self.situation.image().is_some() {
+            if self.situation.image_is_ours() || self.state(peerpods::IMAGE_CREATION) == JobState::Absent {
+                progress.steps.extend(peerpods::IMAGE_JOBS.iter().filter_map(|name| self.drop(name)));
+            } else {
+                // A person named one while another was being made. Nobody waits for what is left of that.
+                let (_, cleaned) = self.clean(None);
+                progress.steps.extend(cleaned.steps);
+                progress.troubles.extend(cleaned.troubles);
+            }
+            return (true, progress);
+        }
+        let key = provider.image_key();
+        if !provider.makes_images() {
+            progress.image = Some(ImageCondition::Unsupported);
+            progress.wait("there is no pod VM image");
+            progress.trouble(
+                "PodVMImageUnsupportedProvider",
+                format!(
+                    "no pod VM image is made for {}: this release makes them for AWS and libvirt. Set {key} in ConfigMap \
+                     {}/{} to an image of your own",
+                    provider.title(),
+                    self.settings().namespace,
+                    peerpods::SETTINGS
+                ),
+            );
+            return (false, progress);
+        }
+        self.make(provider, calm, &mut progress);
+        (false, progress)
+    }
+
+    fn make(&self, provider: Provider, calm: bool, progress: &mut Progress) {
+        progress.wait("the pod VM image is made");
+        let Some(tool) = &self.settings().peer_pods.image_tool else {
+            return progress.trouble(
+                "PeerPodsImageMissing",
+                "no image is known for the job that makes pod VM images: set RELATED_IMAGE_PODVM_BUILDER in the operator's \
+                 Deployment"
+                    .to_owned(),
+            );
+        };
+        if !has_source(self.situation) {
+            let maps = provider.image_maps().join(" or ");
+            return progress.trouble(
+                "PodVMImageSourceMissing",
+                format!(
+                    "it is not known what the pod VM image is made from: set PODVM_IMAGE_URI in ConfigMap {}/{maps}, or {} in \
+                     ConfigMap {} to an image of your own",
+                    self.settings().namespace,
+                    provider.image_key(),
+                    peerpods::SETTINGS
+                ),
+            );
+        }
+        if self.situation.setup.image_map.is_none()
+            && let Some((id, object)) = image_map(self.kata_config, self.settings(), provider)
+        {
+            // The job reads it: it begins when the map is there.
+            progress.image = Some(ImageCondition::Creating);
+            return progress.steps.push(Step::Apply { id, object });
+        }
+        // One that deletes works on the same names.
+        if let Some(step) = self.drop(peerpods::IMAGE_DELETION) {
+            progress.steps.push(step);
+        }
+        let circumstances =
+            Circumstances { situation: self.situation, kata_config: self.kata_config, provider, tool };
+        match self.state(peerpods::IMAGE_CREATION) {
+            JobState::Absent if self.pods_left(peerpods::IMAGE_DELETION) => {
+                progress.image = Some(ImageCondition::Creating);
+            }
+            JobState::Absent if calm => {
+                progress.image = Some(ImageCondition::Creating);
+                let (id, object) = circumstances.job(&Task::Create);
+                progress.steps.push(Step::Apply { id, object });
+            }
+            // A node that reboots would take the job with it.
+            JobState::Absent => progress.waiting = Some("nodes are being changed".to_owned()),
+            JobState::Leaving => progress.image = Some(ImageCondition::Creating),
+            JobState::Working => {
+                progress.image = Some(ImageCondition::Creating);
+                self.slow_start(peerpods::IMAGE_CREATION, progress);
+            }
+            JobState::Complete => self.take_outcome(provider, progress),
+            JobState::Failed(words) => {
+                progress.image = Some(ImageCondition::CreationFailed);
+                self.failed(&circumstances, &Task::Create, &words, progress);
+            }
+        }
+    }
+
+    /// Whether a pod of the job has yet to end, whatever became of the job.
+    fn pods_left(&self, name: &str) -> bool {
+        let active =
+            |pod: &&ImagePodView| pod.job == name && !matches!(pod.phase.as_str(), "Succeeded" | "Failed");
+        self.observed().image_pods.iter().any(|pod| active(&pod))
+    }
+
+    fn take_outcome(&self, provider: Provider, progress: &mut Progress) {
+        let pods = self.pods(peerpods::IMAGE_CREATION);
+        let said = pods
+            .iter()
+            .find(|pod| pod.phase == "Succeeded")
+            .map(|pod| pod.message.as_deref().unwrap_or_default());
+        let outcome = said.map(|said| serde_json::from_str::<Outcome>(said).unwrap_or_default());
+        match (outcome, self.situation.map()) {
+            (Some(outcome), Some(_)) if !outcome.image.is_empty() => {
+                progress.image = Some(ImageCondition::Created);
+                let mut annotations = outcome.annotations.clone();
+                if let Some(first) = provider.image_annotations().first() {
+                    annotations.insert((*first).to_owned(), outcome.image.clone());
+                }
+                progress.steps.push(Step::Merge {
+                    id: own(self.settings(), Kind::ConfigMap, peerpods::SETTINGS),
+                    resource_version: None,
+                    patch: json!({
+                        "metadata": {"annotations": annotations},
+                        "data": {provider.image_key(): outcome.image},
+                    }),
+                });
+            }
+            // Nobody remembers what it said. It finds what it made, and says it again.
+            (None, _) => {
+                progress.image = Some(ImageCondition::Creating);
+                progress.steps.extend(self.drop(peerpods::IMAGE_CREATION));
+            }
+            _ => {
+                progress.image = Some(ImageCondition::CreationUnknown);
+                progress.trouble(
+                    "PodVMImageJobStatusUnknown",
+                    format!(
+                        "Job {namespace}/{job} ended well and did not say which image it made: see its log (oc logs -n \
+                         {namespace} job/{job}), set {key} in ConfigMap {map} to that image, or delete the job to run it \
+                         again: oc delete job {job} -n {namespace}",
+                        namespace = self.settings().namespace,
+                        job = peerpods::IMAGE_CREATION,
+                        key = provider.image_key(),
+                        map = peerpods::SETTINGS,
+                    ),
+                );
+            }
+        }
+    }
+
+    /// A job that gave up stays for people to look at, until what it reads changes.
+    fn failed(&self, circumstances: &Circumstances<'_>, task: &Task, words: &str, progress: &mut Progress) {
+        let name = task.job();
+        let digest = circumstances.digest(task);
+        if self.job(name).is_some_and(|job| job["metadata"]["annotations"][JOB_DIGEST] != digest.as_str()) {
+            progress.steps.extend(self.drop(name));
+            return;
+        }
+        let pods = self.pods(name);
+        let said =
+            pods.iter().find_map(|pod| pod.message.as_deref()).map(str::trim).filter(|said| !said.is_empty());
+        let namespace = &self.settings().namespace;
+        let (verb, hint) = match task {
+            Task::Create => ("make the pod VM image", String::new()),
+            Task::Delete(_) => {
+                let hint = match circumstances.provider.image_key() {
+                    key if self.situation.image().is_some() => format!(
+                        "; to leave the image where it is: oc patch configmap {} -n {namespace} --type merge -p \
+                         '{{\"data\":{{\"{key}\":\"\"}}}}'",
+                        peerpods::SETTINGS
+                    ),
+                    _ => String::new(),
+                };
+                ("delete the pod VM image", hint)
+            }
+        };
+        progress.trouble(
+            "PodVMImageJobFailed",
+            format!(
+                "Job {namespace}/{name} failed to {verb}: {}. Mend that; the job runs again when the settings change, or at \
+                 once by oc delete job {name} -n {namespace}; its log: oc logs -n {namespace} job/{name}{hint}",
+                said.unwrap_or(words).trim_end_matches('.'),
+            ),
+        );
+    }
+
+    /// A job whose pod does not begin.
+    fn slow_start(&self, name: &str, progress: &mut Progress) {
+        let waiting = self.pods(name).into_iter().find_map(|pod| pod.waiting.clone());
+        // Only what does not go by itself: an image that is pulled is no reason to look.
+        let bad = [
+            "ErrImagePull",
+            "ImagePullBackOff",
+            "InvalidImageName",
+            "CreateContainerConfigError",
+            "Unschedulable",
+        ];
+        let Some(words) = waiting.filter(|words| bad.iter().any(|bad| words.starts_with(bad))) else {
+            return;
+        };
+        let namespace = &self.settings().namespace;
+        progress.trouble(
+            "PodVMImageJobWaits",
+            format!(
+                "the pod of Job {namespace}/{name} does not start ({words}): see oc describe pod -n {namespace} -l \
+                 {}={name}",
+                peerpods::JOB_LABEL
+            ),
+        );
+    }
+
+    /// Deletes the image if it was made here. True: nothing is left to be deleted.
+    pub fn remove(&self) -> (bool, Progress) {
+        self.clean(self.situation.image().filter(|_| self.situation.image_is_ours()))
+    }
+
+    /// Deletes that image, and what is left of one that was not finished.
+    fn clean(&self, image: Option<String>) -> (bool, Progress) {
+        let mut progress = Progress::default();
+        let creation = self.state(peerpods::IMAGE_CREATION);
+        let begun = creation != JobState::Absent;
+        if image.is_none() && !begun {
+            progress.steps.extend(self.drop(peerpods::IMAGE_DELETION));
+            return (self.state(peerpods::IMAGE_DELETION) == JobState::Absent, progress);
+        }
+        if let Some(words) = self.cannot_delete() {
+            let named =
+                image.map(|image| format!("pod VM image {image} stays in the cloud")).unwrap_or_else(|| {
+                    "what the job that makes pod VM images had begun, if anything, stays in the cloud"
+                        .to_owned()
+                });
+            progress.trouble("PodVMImageLeft", format!("{named}: {words}; delete it by hand"));
+            progress.steps.extend(peerpods::IMAGE_JOBS.iter().filter_map(|name| self.drop(name)));
+            return (!begun, progress);
+        }
+        progress.wait("the pod VM image is deleted");
+        // It must not go on making what is being deleted; its object stays, for it says that something was begun.
+        if creation == JobState::Working {
+            progress.image = Some(ImageCondition::Deleting);
+            if self.job(peerpods::IMAGE_CREATION).is_some_and(|job| job["spec"]["parallelism"] != 0) {
+                progress.steps.push(Step::Merge {
+                    id: own(self.settings(), Kind::Job, peerpods::IMAGE_CREATION),
+                    resource_version: None,
+                    patch: json!({"spec": {"parallelism": 0}}),
+                });
+            }
+            if self.pods_left(peerpods::IMAGE_CREATION) {
+                return (false, progress);
+            }
+        }
+        self.delete(image, &mut progress);
+        (false, progress)
+    }
+
+    /// Why nobody can delete the image.
+    fn cannot_delete(&self) -> Option<String> {
+        let namespace = &self.settings().namespace;
+        if self.settings().peer_pods.image_tool.is_none() {
+            return Some("no image is known for the job that would delete it".to_owned());
+        }
+        if self.situation.provider.is_none_or(|provider| !provider.makes_images()) {
+            return Some(format!("ConfigMap {namespace}/{} does not say where it is", peerpods::SETTINGS));
+        }
+        self.situation
+            .blocking()
+            .into_iter()
+            .find(|complaint| complaint.reason.starts_with("Credentials"))
+            .map(|complaint| complaint.what)
+    }
+
+    fn delete(&self, image: Option<String>, progress: &mut Progress) {
+        let (Some(provider), Some(tool)) = (self.situation.provider, &self.settings().peer_pods.image_tool)
+        else {
+            return;
+        };
+        let circumstances =
+            Circumstances { situation: self.situation, kata_config: self.kata_config, provider, tool };
+        let task = Task::Delete(image);
+        progress.image = Some(ImageCondition::Deleting);
+        match self.state(peerpods::IMAGE_DELETION) {
+            JobState::Absent => {
+                let (id, object) = circumstances.job(&task);
+                progress.steps.push(Step::Apply { id, object });
+            }
+            JobState::Leaving => {}
+            JobState::Working => self.slow_start(peerpods::IMAGE_DELETION, progress),
+            JobState::Complete => {
+                progress.image = Some(ImageCondition::Deleted);
+                progress.steps.extend(self.forget(provider));
+            }
+            JobState::Failed(words) => {
+                progress.image = Some(ImageCondition::DeletionFailed);
+                self.failed(&circumstances, &task, &words, progress);
+            }
+        }
+    }
+
+    /// The image is gone: so is what is written about it, and then the jobs.
+    fn forget(&self, provider: Provider) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if self.situation.map().is_some() && self.situation.image_is_ours() {
+            let annotations: serde_json::Map<String, Value> =
+                provider.image_annotations().iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
+            steps.push(Step::Merge {
+                id: own(self.settings(), Kind::ConfigMap, peerpods::SETTINGS),
+                resource_version: None,
+                patch: json!({
+                    "metadata": {"annotations": annotations},
+                    "data": {provider.image_key(): ""},
+                }),
+            });
+        }
+        steps.extend(self.drop(peerpods::IMAGE_CREATION));
+        steps.extend(self.drop(peerpods::IMAGE_DELETION));
+        steps
+    }
+}
