@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
+use crate::libvirt::Libvirt;
 use crate::{Error, Kind, Provider};
 
 /// A credential. It is not shown.
@@ -107,7 +108,8 @@ impl Connect for Clouds {
     fn connect<'a>(&'a self, account: &'a Account) -> BoxFuture<'a, Result<Arc<dyn Provider>, Error>> {
         Box::pin(async move {
             match account.provider {
-                Kind::Aws | Kind::Libvirt | Kind::Azure | Kind::Gcp => Err(not_yet(account.provider)),
+                Kind::Libvirt => Ok(Arc::new(Libvirt::new(account)?) as Arc<dyn Provider>),
+                kind @ (Kind::Aws | Kind::Azure | Kind::Gcp) => Err(not_yet(kind)),
             }
         })
     }

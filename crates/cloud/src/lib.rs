@@ -13,6 +13,8 @@
 
 mod account;
 mod error;
+pub mod libvirt;
+pub mod memory;
 mod name;
 mod provider;
 mod tags;
