@@ -132,3 +132,6 @@ impl Provider for Libvirt {
         Box::pin(self.check())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,9 @@ static DISK: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
     (directory, disk)
 });
 
+/// What libvirt found out about QEMU, which takes it ten seconds.
+static CACHE: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+
 fn source(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libvirt").join(file)
 }
@@ -80,7 +83,7 @@ impl Host {
         let mut child = Command::new("unshare")
             .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "bash"])
             .arg(source("host.sh"))
-            .arg(directory.path())
+            .args([directory.path(), CACHE.path()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
