@@ -343,10 +343,15 @@ fn permissions_are_narrow() {
         assert!(!verbs.contains("create") || plain || !grant.names.is_empty(), "{what}");
         // What the operator deletes, it names, but for runtime classes: those of a Go operator have names of its own, and
         // are told by the finalizer that they carry.
-        let told_otherwise = grant.resource == "runtimeclasses";
+        // PeerPods have the names of their pods.
+        let told_otherwise = ["runtimeclasses", "peerpods"].contains(&grant.resource);
         assert!(!verbs.contains("delete") || told_otherwise || !grant.names.is_empty(), "{what}");
-        // Of Secrets: its own authority of webhooks, the pull secret and its copy.
+        // Of Secrets: its own authorities of webhooks, the pull secret and its copy, and those of peer pods.
         let known = [
+            osc_api::peerpods::CREDENTIALS,
+            osc_api::peerpods::CLOUD_CREDENTIALS,
+            osc_api::peerpods::SSH_KEYS,
+            osc_api::peerpods::webhook::SECRET,
             osc_engine::security::webhooks::AUTHORITY_SECRET,
             osc_api::names::PULL_SECRET,
             osc_api::names::AUTH_SECRET,

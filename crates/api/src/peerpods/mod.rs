@@ -2,6 +2,7 @@
 
 pub mod keys;
 mod resources;
+pub mod tags;
 pub mod webhook;
 
 pub use resources::{
