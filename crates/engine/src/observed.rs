@@ -38,6 +38,8 @@ pub struct Observed {
     pub image_pods: Vec<ImagePodView>,
     /// All PeerPods.
     pub peer_pods: Vec<PeerPodView>,
+    /// Virtual machines of this cluster that no PeerPod knows, in words.
+    pub strays: Vec<String>,
 }
 
 /// One pod of the adaptor.

@@ -80,6 +80,11 @@ impl Leadership {
         *self.leading.borrow()
     }
 
+    /// Whether this process leads, for others that work while it does.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.leading.clone()
+    }
+
     /// Waits until leadership comes or goes. False: the task that cares for the Lease has ended, and nobody does now.
     pub async fn changed(&mut self) -> bool {
         self.leading.changed().await.is_ok()

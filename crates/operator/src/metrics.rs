@@ -29,6 +29,14 @@ pub struct Metrics {
     conditions: Family<ConditionLabel, Gauge>,
     installation_success: Gauge,
     setup: Family<SetupLabel, Gauge>,
+    vms_released: Family<VmLabel, Counter>,
+    strays: Gauge,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct VmLabel {
+    provider: &'static str,
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -86,6 +94,8 @@ impl Default for Metrics {
             conditions: Family::default(),
             installation_success: Gauge::default(),
             setup: Family::default(),
+            vms_released: Family::default(),
+            strays: Gauge::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics
@@ -113,6 +123,16 @@ impl Metrics {
             "1 if the KataConfig is not in progress, has nodes, and all of them are ready",
             self.installation_success.clone(),
         );
+        registry.register(
+            "osc_pod_vms_released",
+            "Virtual machines of pods that are gone, by provider and by what came of their deletion",
+            self.vms_released.clone(),
+        );
+        registry.register(
+            "osc_pod_vms_unknown",
+            "Virtual machines of this cluster that no PeerPod knows",
+            self.strays.clone(),
+        );
         registry.register("osc_setup_info", "What is set up; the value is 1", self.setup.clone());
         registry
     }
@@ -131,6 +151,14 @@ impl Metrics {
 
     pub(crate) fn failed(&self, category: &'static str) {
         self.errors.get_or_create(&CategoryLabel { category }).inc();
+    }
+
+    pub(crate) fn vm_released(&self, provider: &'static str, result: &'static str) {
+        self.vms_released.get_or_create(&VmLabel { provider, result }).inc();
+    }
+
+    pub(crate) fn strays(&self, count: usize) {
+        self.strays.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn queued(&self, waiting: bool) {

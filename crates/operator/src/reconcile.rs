@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{Api, Client};
 use osc_api::openshift::MachineConfig;
-use osc_engine::{Plan, Settings, decide, layout, uninstall};
+use osc_engine::{Observed, Plan, Settings, decide, layout, uninstall};
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Applier, words};
@@ -36,6 +36,8 @@ pub struct Reconciler {
     pub metrics: Metrics,
     /// What is told to the kubelet.
     pub pulse: Pulse,
+    /// When the API server last told its release.
+    pub release_asked: Option<Timestamp>,
 }
 
 /// What a pass leaves behind.
@@ -128,6 +130,7 @@ impl Reconciler {
         if !leadership.leads() {
             return Outcome::Done(None);
         }
+        self.ask_release(&observed).await;
         let needed = layout::rendered_needed(&observed);
         if let Err(error) = self.read_rendered(&needed).await {
             tracing::warn!(error, "cannot read rendered machine configs; trying again");
@@ -183,6 +186,27 @@ impl Reconciler {
         Outcome::Done(plan.wake_at)
     }
 
+    /// Asks the API server for its release, once in a while: what it can do matters to peer pods. Until it answers, it counts
+    /// as one that can little.
+    async fn ask_release(&mut self, observed: &Observed) {
+        let wanted = observed
+            .kata_configs
+            .iter()
+            .any(|kata_config| kata_config.spec.as_ref().is_ok_and(|spec| spec.enable_peer_pods));
+        let now = self.clock.now();
+        if !wanted || self.release_asked.is_some_and(|asked| now.duration_since(asked) < RELEASE_LASTS) {
+            return;
+        }
+        if let Ok(Ok(version)) = tokio::time::timeout(READ_TIMEOUT, self.client.apiserver_version()).await {
+            self.release_asked = Some(now);
+            // Some clusters append a plus sign.
+            let digits = version.minor.trim_end_matches(|character: char| !character.is_ascii_digit());
+            if let Ok(minor) = digits.parse() {
+                self.cache.released(minor);
+            }
+        }
+    }
+
     /// Reads the extensions of rendered machine configs, each once: they never change.
     async fn read_rendered(&self, needed: &BTreeSet<String>) -> Result<(), String> {
         let api: Api<MachineConfig> = Api::all(self.client.clone());
@@ -201,6 +225,9 @@ impl Reconciler {
 
 /// How long the API server may take to answer a read: a connection that died silently must not stop the loop.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an answer about the API server's release is believed: updates come with a restart of what is asked.
+const RELEASE_LASTS: SignedDuration = SignedDuration::from_hours(1);
 
 const MAX_RETRY: Duration = Duration::from_mins(1);
 

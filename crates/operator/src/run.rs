@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kube::Client;
+use osc_cloud::{Clouds, Connect};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::Applier;
@@ -13,6 +15,7 @@ use crate::health::{self, Pulse, Sources};
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::peer_pods;
 use crate::reconcile::Reconciler;
 use crate::webhook;
 
@@ -42,12 +45,33 @@ pub enum Error {
     LeaseLost,
 }
 
+/// A task that ends when nobody holds it any more.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Runs the operator until cancelled.
 pub async fn run(
     client: Client,
     options: Options,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    cancel: CancellationToken,
+) -> Result<(), Error> {
+    run_with_clouds(client, options, clock, metrics, Arc::new(Clouds), cancel).await
+}
+
+/// The same, with other clouds than the real ones.
+pub async fn run_with_clouds(
+    client: Client,
+    options: Options,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    clouds: Arc<dyn Connect>,
     cancel: CancellationToken,
 ) -> Result<(), Error> {
     let cache = Cache::default();
@@ -87,10 +111,23 @@ pub async fn run(
     );
     let applier =
         Applier::new(client.clone(), cache.clone(), clock.clone(), metrics.clone(), options.identity.clone());
+    let keeper = peer_pods::Keeper {
+        client: client.clone(),
+        namespace: options.namespace.clone(),
+        cache: cache.clone(),
+        clouds,
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        sweep: options.peer_pods.unknown_vms,
+    };
+    // Ends with the operator, however that ends: who is killed does nothing any more.
+    let keeper = AbortOnDrop(tokio::spawn(keeper.run(leadership.watch(), cancel.clone())));
     let settings = options.settings();
-    let reconciler = Reconciler { client, cache, watches, applier, settings, clock, metrics, pulse };
+    let reconciler =
+        Reconciler { client, cache, watches, applier, settings, clock, metrics, pulse, release_asked: None };
     let in_order = reconciler.run(leadership, cancel.clone()).await;
     cancel.cancel();
+    drop(keeper);
     if let Some(webhooks) = webhooks {
         webhooks.finished().await;
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::config;
 use super::digest::digest;
+use super::identity;
 use super::progress::Progress;
 use super::situation::{Situation, own, texts};
 use super::tls::TlsProfile;
@@ -132,6 +133,9 @@ impl Adaptor<'_> {
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let mut all = self.situation.settings.peer_pods.proxies.clone();
         all.push(owned(ADVERTISE_NOTHING));
+        all.extend(
+            identity::observed(self.situation.observed).map(|cluster| ("CLUSTER_ID".to_owned(), cluster)),
+        );
         all.extend(TlsProfile::of(self.situation.observed).variables());
         let data = self.situation.data();
         let told = config::environment(self.provider, &data, None);

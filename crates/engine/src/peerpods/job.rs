@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::adaptor::{token_mount, token_volume};
 use super::digest::digest;
+use super::identity;
 use super::situation::{Situation, own};
 use crate::desired::{Desired, owned_by, with_identity};
 use crate::object::Kind;
@@ -137,13 +138,11 @@ impl Circumstances<'_> {
     /// whether VMs are confidential is the gate's.
     fn env(&self) -> Vec<Value> {
         let observed = self.situation.observed;
-        let version = observed.cluster_object(Kind::ClusterVersion, names::CLUSTER_VERSION);
-        let cluster = version.and_then(|version| version["spec"]["clusterID"].as_str());
-        // Where no cluster says what it is, the namespace that the operator lives in is as lasting.
-        let cluster = cluster.map_or_else(|| self.kata_config.uid.clone(), str::to_owned);
         let mut all: Vec<(String, String)> = self.situation.settings.peer_pods.proxies.clone();
         let mut add = |name: &str, value: &str| all.push((name.to_owned(), value.to_owned()));
-        add("CLUSTER_ID", &cluster);
+        if let Some(cluster) = identity::observed(observed) {
+            add("CLUSTER_ID", &cluster);
+        }
         add("CONFIDENTIAL_COMPUTE_ENABLED", if self.situation.setup.confidential { "yes" } else { "no" });
         if self.situation.settings.peer_pods.fips {
             add("BOOT_FIPS", "yes");

@@ -10,7 +10,7 @@
 //!   suspicious. [`shape`]: what single values have to look like.
 //! - [`situation`]: all of that read from the cluster. [`progress`]: what one look comes to.
 //! - [`credentials`], [`limit`], [`image`] with [`job`] and [`conditions`], [`webhook`], [`adaptor`], [`capacity`]: the
-//!   parts, each the way there and the way back. [`tls`], [`digest`]: what several of them need.
+//!   parts, each the way there and the way back. [`tls`], [`digest`], [`identity`]: what several of them need.
 //! - [`install`], [`removal`]: their order. [`release`]: what becomes of a PeerPod whose pod is gone.
 
 pub mod adaptor;
@@ -20,6 +20,7 @@ pub mod conditions;
 pub mod config;
 pub mod credentials;
 pub mod digest;
+pub mod identity;
 pub mod image;
 pub mod install;
 pub mod job;

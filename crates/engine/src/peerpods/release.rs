@@ -10,6 +10,8 @@ pub struct Record {
     pub namespace: String,
     /// Name.
     pub name: String,
+    /// Its unique identity.
+    pub uid: String,
     /// When it was created.
     pub created: Option<Timestamp>,
     /// When its deletion was requested.
@@ -80,6 +82,7 @@ mod tests {
         Record {
             namespace: "default".to_owned(),
             name: name.to_owned(),
+            uid: format!("uid-{name}"),
             created: Timestamp::from_second(second).ok(),
             deleting: deleting.then_some(Timestamp::UNIX_EPOCH),
             finalizers: vec![PEER_POD_FINALIZER.to_owned()],

@@ -16,7 +16,7 @@ use crate::gates::FeatureGates;
 use crate::object::{Kind, ObjectId, is_deleted};
 use crate::observed::{KataConfigView, Observed, PeerPodView, Settings};
 use crate::plan::Step;
-use crate::trouble::{NAMES_TOLD, Trouble};
+use crate::trouble::{NAMES_TOLD, Trouble, list};
 
 /// Takes everything back. Without something to wait for in it, nothing is left.
 pub fn plan(
@@ -124,6 +124,14 @@ pub fn stuck(observed: &Observed, settings: &Settings) -> Vec<Trouble> {
         let message =
             format!("{} more virtual machines of peer pods are still there", bad.len() - NAMES_TOLD);
         troubles.push(Trouble { reason: "PeerPodStuck", message });
+    }
+    if !observed.strays.is_empty() {
+        let message = format!(
+            "virtual machines of this cluster that no PeerPod knows run, and cost: {}. Delete them by the cloud's own tools, or \
+             let the operator do it: set OSC_UNKNOWN_VMS to delete in its Deployment",
+            list(observed.strays.iter().map(String::as_str))
+        );
+        troubles.push(Trouble { reason: "UnknownVirtualMachines", message });
     }
     troubles
 }

@@ -17,8 +17,8 @@ use osc_api::openshift::MachineConfig;
 use osc_api::peerpods::{self, webhook};
 use osc_engine::labels::RelevantLabels;
 use osc_engine::observed::{AdaptorView, ImagePodView, PeerPodView, Pods};
-use osc_engine::peerpods::credentials;
 use osc_engine::peerpods::release::Record;
+use osc_engine::peerpods::{credentials, identity};
 use osc_engine::{Capabilities, KataConfigView, Kind, ObjectId, Observed, PodView, PoolView, Rendered};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -34,6 +34,7 @@ pub(crate) use watch::api;
 pub struct Cache {
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
+    peer_pods_changed: Arc<Notify>,
 }
 
 /// One watch.
@@ -93,6 +94,8 @@ struct State {
     peer_pods: Table<(String, String), Record>,
     /// Why virtual machines of PeerPods could not be deleted.
     unreleased: BTreeMap<(String, String), String>,
+    /// Virtual machines of this cluster that no PeerPod knows.
+    strays: Vec<String>,
     /// The API server's release: the number after `1.`.
     minor: Option<u32>,
     rendered: BTreeMap<String, Rendered>,
@@ -270,6 +273,7 @@ impl Cache {
             adaptors: state.adaptors.iter().map(|(_, view)| view.clone()).collect(),
             image_pods: state.image_pods.iter().map(|(_, view)| view.clone()).collect(),
             peer_pods: state.peer_pods(),
+            strays: state.strays.clone(),
         })
     }
 
@@ -318,9 +322,33 @@ impl Cache {
         self.lock().rendered.insert(name, project::rendered(config));
     }
 
-    /// All PeerPods.
-    pub fn peer_pods(&self) -> Vec<Record> {
-        self.lock().peer_pods.iter().map(|(_, record)| record.clone()).collect()
+    /// Waits until a PeerPod changed since the last call; changes in between count as one.
+    pub async fn peer_pods_changed(&self) {
+        self.peer_pods_changed.notified().await;
+    }
+
+    /// All PeerPods; none while they could not be listed yet.
+    pub fn peer_pods(&self) -> Option<Vec<Record>> {
+        let state = self.lock();
+        state.peer_pods.synced().then(|| state.peer_pods.iter().map(|(_, record)| record.clone()).collect())
+    }
+
+    /// What tells this cluster from others, if it is known.
+    pub fn cluster_identity(&self) -> Option<String> {
+        let state = self.lock();
+        let object = |id: ObjectId| state.objects.get(&id).and_then(|table| table.get(&id)).cloned();
+        identity::of(object(identity::version_id()).as_deref(), object(identity::system_id()).as_deref())
+    }
+
+    /// Remembers virtual machines of this cluster that no PeerPod knows.
+    pub fn strays(&self, strays: Vec<String>) {
+        let mut state = self.lock();
+        let news = state.strays != strays;
+        state.strays = strays;
+        drop(state);
+        if news {
+            self.notify();
+        }
     }
 
     /// Remembers what kept virtual machines from being deleted: of these PeerPods, and of no others.
@@ -421,6 +449,7 @@ fn peer_pods(namespace: &str) -> Vec<(ObjectId, Option<&'static str>)> {
         (ObjectId::cluster(Kind::SecurityContextConstraints, peerpods::ADAPTOR_SCC), Some(SCCS)),
         (ObjectId::cluster(Kind::ApiServer, osc_engine::peerpods::tls::API_SERVER), Some(API_SERVERS)),
         (own(Kind::PeerPodConfig, peerpods::PEER_POD_CONFIG), Some(PEER_POD_CONFIGS)),
+        (identity::system_id(), Some(PEER_PODS)),
     ];
     maps.chain(secrets).chain(jobs).chain(requests).chain(others).collect()
 }

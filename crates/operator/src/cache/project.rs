@@ -187,6 +187,9 @@ pub fn whole(kind: Kind, object: &DynamicObject) -> Value {
         whole["metadata"]["annotations"] = json!(metadata.annotations);
         whole["metadata"]["uid"] = json!(metadata.uid);
     }
+    if kind == Kind::Namespace {
+        whole["metadata"]["uid"] = json!(metadata.uid);
+    }
     if let Some(types) = &object.types {
         whole["apiVersion"] = json!(types.api_version);
         whole["kind"] = json!(types.kind);
@@ -288,6 +291,7 @@ pub fn peer_pod(object: &PeerPod) -> Record {
     Record {
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
         created: object.creation_timestamp().map(|time| time.0),
         deleting: object.metadata.deletion_timestamp.as_ref().map(|time| time.0),
         finalizers: object.finalizers().to_vec(),

@@ -415,6 +415,9 @@ impl Context {
         drop(state);
         if changed {
             self.cache.notify();
+            if *key == WatchKey::PeerPods {
+                self.cache.peer_pods_changed.notify_one();
+            }
         }
     }
 }
