@@ -65,7 +65,7 @@ impl Known {
 async fn ask(client: &Client, address: &str) -> anyhow::Result<Known> {
     let mut asked = Asked::new(client);
     let own = Some(names::OPERATOR_NAMESPACE);
-    let image_maps = Provider::ALL.into_iter().flat_map(|provider| provider.image_maps());
+    let image_maps = Provider::ALL.into_iter().flat_map(Provider::image_maps);
     for map in [&SETTINGS, &names::FEATURE_GATES].into_iter().chain(image_maps) {
         asked.get("v1", "ConfigMap", own, map).await?;
     }

@@ -30,9 +30,13 @@ fn head(provider: Provider, known: &Known, cloud: &str, entries: &[Entry]) -> St
         let _ = writeln!(text, "# {object} could not be read: {}", why.replace('\n', " "));
     }
     let missing = entries.iter().filter(|entry| matches!(entry.from, From::Missing(_))).count();
-    if missing > 0 {
-        let _ = writeln!(text, "# {missing} values are marked {MARK}. Then ask: osc peerpods check -f FILE");
-    }
+    let _ = match missing {
+        0 => Ok(()),
+        1 => writeln!(text, "# One value is marked {MARK}. Then ask: osc peerpods check -f FILE"),
+        missing => {
+            writeln!(text, "# {missing} values are marked {MARK}. Then ask: osc peerpods check -f FILE")
+        }
+    };
     text
 }
 
@@ -72,7 +76,7 @@ fn others(provider: Provider, known: &Known, entries: &[Entry]) -> String {
     for (name, value) in known.settings().into_iter().flatten().filter(|(name, _)| !written(name)) {
         let secret = Provider::ALL
             .into_iter()
-            .flat_map(|provider| keys::credentials(provider))
+            .flat_map(keys::credentials)
             .any(|key| key.name == name && !keys::settings(provider).any(|setting| setting.name == name));
         let _ = if secret {
             writeln!(

@@ -212,7 +212,7 @@ fn zone(known: &Known) -> Option<(String, From)> {
     let words = match others {
         [] => "label topology.kubernetes.io/zone of workers".to_owned(),
         others => {
-            format!("the zone of most workers; others are in {}, and pod VMs are in one", others.join(", "))
+            format!("most workers; others are in {}", others.join(", "))
         }
     };
     Some((first.clone(), From::Cluster(words)))

@@ -112,7 +112,7 @@ pub async fn read(client: &Client, address: &str) -> anyhow::Result<Objects> {
     client.apiserver_version().await.with_context(|| format!("cannot reach the API server at {address}"))?;
     let mut asked = Asked::new(client);
     let own = Some(names::OPERATOR_NAMESPACE);
-    let maps = Provider::ALL.into_iter().flat_map(|provider| provider.image_maps());
+    let maps = Provider::ALL.into_iter().flat_map(Provider::image_maps);
     for map in [&SETTINGS, &names::FEATURE_GATES].into_iter().chain(maps) {
         asked.get("v1", "ConfigMap", own, map).await?;
     }

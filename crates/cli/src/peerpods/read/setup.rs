@@ -55,7 +55,7 @@ fn is(object: &Value, kind: &str, name: &str) -> bool {
 }
 
 fn image_maps() -> impl Iterator<Item = &'static str> {
-    Provider::ALL.into_iter().flat_map(|provider| provider.image_maps()).copied()
+    Provider::ALL.into_iter().flat_map(Provider::image_maps).copied()
 }
 
 /// Whether an object has to do with peer pods and with nothing else.

@@ -38,6 +38,7 @@ pub fn check(provider: Provider, setup: &Setup) -> Vec<Complaint> {
     found.extend(service_account(data));
     if provider == Provider::Libvirt {
         found.extend(connection(data));
+        found.extend(unnamed(data));
     }
     found
 }
@@ -45,19 +46,27 @@ pub fn check(provider: Provider, setup: &Setup) -> Vec<Complaint> {
 /// On its own cloud, a cluster can ask for credentials by itself.
 fn missing(provider: Provider, setup: &Setup) -> Complaint {
     let what = "Secret peer-pods-secret does not exist";
-    let asks = matches!(provider, Provider::Aws | Provider::Azure)
-        && setup.platform.as_deref().is_some_and(|platform| runs_on(provider, platform));
-    if asks {
+    let first = keys::logins(provider).first().copied().unwrap_or_default();
+    let create = format!("Create it with {}.", joined(first));
+    let can_ask = matches!(provider, Provider::Aws | Provider::Azure);
+    if can_ask && setup.platform.is_none() {
+        return Complaint::new(Severity::Warns, "CredentialsMissing", CREDENTIALS, what)
+            .why(format!(
+                "It is not known what the cluster runs on. On {} it asks for credentials by itself, elsewhere not.",
+                provider.title()
+            ))
+            .remedy(format!("{create} Nothing, if the cluster runs on {}.", provider.title()));
+    }
+    if can_ask && setup.platform.as_deref().is_some_and(|platform| runs_on(provider, platform)) {
         return Complaint::new(Severity::Info, "CredentialsRequested", CREDENTIALS, what)
             .why(
                 "The operator asks the Cloud Credential Operator for credentials when peer pods are enabled.",
             )
             .remedy("Nothing, unless you want to use credentials of your own: then create it before.");
     }
-    let first = keys::logins(provider).first().copied().unwrap_or_default();
     Complaint::new(Severity::Blocks, "CredentialsMissing", CREDENTIALS, what)
         .why(format!("Without it nobody can create pod VMs on {}.", provider.title()))
-        .remedy(format!("Create it with {}.", joined(first)))
+        .remedy(create)
 }
 
 fn logins(provider: Provider, data: &Data) -> Vec<Complaint> {
@@ -152,6 +161,19 @@ fn service_account(data: &Data) -> Option<Complaint> {
     Some(told.why("It is no key of a service account, and nobody can log in to Google Cloud with it.").remedy(
         "Make one: gcloud iam service-accounts keys create key.json --iam-account=<account>, and store that file.",
     ))
+}
+
+/// The documentation names the provider in both objects.
+fn unnamed(data: &Data) -> Option<Complaint> {
+    if value(data, "CLOUD_PROVIDER").is_some() {
+        return None;
+    }
+    let what = "CLOUD_PROVIDER is not in it, where the documentation has it, too";
+    Some(
+        Complaint::new(Severity::Info, "ProviderUnnamed", CREDENTIALS, what)
+            .why("The one of ConfigMap peer-pods-cm is enough; the Go operator does not begin without it.")
+            .remedy("Nothing; or set CLOUD_PROVIDER to \"libvirt\"."),
+    )
 }
 
 /// The connection to the KVM host is made from a pod.

@@ -169,7 +169,7 @@ fn version(view: &View<'_>) -> Option<Complaint> {
     };
     (!fine).then(|| {
         let what = format!("IMAGE_VERSION is {found:?}; expected {expected}");
-        view.told(Severity::Blocks, "WrongValue", what)
+        view.told(Severity::Blocks, "ImageVersion", what)
             .why("The cloud refuses the name of the image.")
             .remedy("Correct IMAGE_VERSION, or remove it: one is made from the cluster's identity.")
     })

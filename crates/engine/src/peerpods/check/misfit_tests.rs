@@ -99,8 +99,8 @@ fn with_map(provider: Provider, map: Pairs) -> Setup {
 #[case::release(Provider::Libvirt, &[("BASE_OS_VERSION", "9.6"), ("ORG_ID", "1"), ("ACTIVATION_KEY", "k")], "SecureExecution", Severity::Warns)]
 #[case::build(Provider::Libvirt, &[("BASE_OS_VERSION", "10.1")], "BuildIncomplete", Severity::Warns)]
 #[case::not_written(Provider::Aws, &[("UPDATE_PEERPODS_CM", "no")], "NotWrittenBack", Severity::Warns)]
-#[case::dashes(Provider::Azure, &[("IMAGE_VERSION", "0-0-1")], "WrongValue", Severity::Blocks)]
-#[case::dots(Provider::Gcp, &[("IMAGE_VERSION", "0.0.1")], "WrongValue", Severity::Blocks)]
+#[case::dashes(Provider::Azure, &[("IMAGE_VERSION", "0-0-1")], "ImageVersion", Severity::Blocks)]
+#[case::dots(Provider::Gcp, &[("IMAGE_VERSION", "0.0.1")], "ImageVersion", Severity::Blocks)]
 #[case::gate(Provider::Libvirt, &[("CONFIDENTIAL_COMPUTE_ENABLED", "yes")], "GateDecides", Severity::Info)]
 #[case::retired(Provider::Libvirt, &[("IMAGE_NAME", "podvm")], "NoEffect", Severity::Info)]
 #[case::part_of_a_source(Provider::Libvirt, &[("PODVM_IMAGE_URI", "oci::<image_repo_url>:<image_tag>::<image_path>")], "Placeholder", Severity::Blocks)]
@@ -200,6 +200,31 @@ fn a_key_of_a_service_account_is_whole(#[case] key: &str, #[case] lacking: &str)
     let told = one(&setup, "CredentialsIncomplete");
     assert_eq!(told.what, format!("GCP_CREDENTIALS is JSON without {lacking}"));
     assert!(!format!("{told:?}").contains("hush"));
+}
+
+/// Files alone do not tell what the cluster runs on.
+#[test]
+fn a_missing_secret_is_doubted_where_the_platform_is_not_known() {
+    for (provider, severity) in [
+        (Provider::Aws, Severity::Warns),
+        (Provider::Azure, Severity::Warns),
+        (Provider::Gcp, Severity::Blocks),
+        (Provider::Libvirt, Severity::Blocks),
+    ] {
+        let setup = Setup { credentials: None, ..fine(provider) };
+        assert_eq!(one(&setup, "CredentialsMissing").severity, severity, "{provider:?}");
+    }
+}
+
+#[test]
+fn the_provider_is_wanted_in_the_secret_of_libvirt_only() {
+    for provider in Provider::ALL {
+        let mut setup = fine(provider);
+        setup.credentials.as_mut().unwrap().remove("CLOUD_PROVIDER");
+        let told = check(&setup).iter().any(|told| told.reason == "ProviderUnnamed");
+        assert_eq!(told, provider == Provider::Libvirt, "{provider:?}");
+    }
+    assert!(!check(&fine(Provider::Libvirt)).iter().any(|told| told.reason == "ProviderUnnamed"));
 }
 
 #[test]

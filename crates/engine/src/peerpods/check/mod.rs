@@ -170,9 +170,10 @@ fn placeholder(value: &str) -> Option<&str> {
 fn wrong_shape(object: &str, key: &Key, name: &str, value: &str, secret: bool) -> Option<Complaint> {
     let found = if secret { "what was found (not shown)".to_owned() } else { format!("{value:?}") };
     if placeholder(value).is_some() {
-        let what = match secret {
-            true => format!("{name} is a placeholder"),
-            false => format!("{name} is {found}, which is to be filled in"),
+        let what = if secret {
+            format!("{name} is a placeholder")
+        } else {
+            format!("{name} is {found}, which is to be filled in")
         };
         let told = Complaint::new(Severity::Blocks, "Placeholder", object, what);
         return Some(told.why(format!("Its meaning: {}.", key.meaning)).remedy(match key.need {

@@ -64,7 +64,10 @@ fn missing(key: &Key) -> Complaint {
     let what = format!("{} is not set", key.name);
     Complaint::new(Severity::Blocks, "SettingMissing", SETTINGS, what)
         .why(format!("Its meaning: {}.", key.meaning))
-        .remedy(format!("Set {} in ConfigMap peer-pods-cm.", key.name))
+        .remedy(format!(
+            "Set {} in ConfigMap peer-pods-cm; osc peerpods configure tells how to find it.",
+            key.name
+        ))
 }
 
 fn older_spelling(key: &Key, alias: &str) -> Complaint {

@@ -40,7 +40,7 @@ pub fn fine(provider: Provider) -> Setup {
             &[
                 ("AZURE_CLIENT_ID", "c"),
                 ("AZURE_TENANT_ID", "t"),
-                ("AZURE_SUBSCRIPTION_ID", "s"),
+                ("AZURE_SUBSCRIPTION_ID", "1"),
                 ("AZURE_CLIENT_SECRET", "hush"),
             ],
         ),
