@@ -26,13 +26,11 @@ fn provider(heading: &str) -> Option<Provider> {
 fn command(block: &str) -> (String, usize) {
     let mut command = String::new();
     for (number, line) in block.lines().enumerate() {
-        match line.strip_suffix('\\') {
-            Some(part) => command.push_str(part),
-            None => {
-                command.push_str(line);
-                return (command, number + 1);
-            }
-        }
+        let Some(part) = line.strip_suffix('\\') else {
+            command.push_str(line);
+            return (command, number + 1);
+        };
+        command.push_str(part);
     }
     (command, block.lines().count())
 }

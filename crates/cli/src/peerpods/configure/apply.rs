@@ -1,5 +1,7 @@
 //! Applying the config map: only what is new or asked for, after showing it. No key is ever deleted.
 
+use std::fmt::Write as _;
+
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -11,7 +13,7 @@ use serde_json::json;
 
 use super::known::Known;
 use super::manifest::quoted;
-use super::values::{Entry, From};
+use super::values::{Entry, From, says_something};
 use crate::view::style;
 
 /// Who writes.
@@ -39,7 +41,10 @@ pub fn change(known: &Known, entries: &[Entry]) -> anyhow::Result<Change> {
             From::Kept => false,
             From::Asked => before != Some(&entry.value),
             // An empty value is as good as none, so that it is written only into a map that is made.
-            _ => before.is_none_or(String::is_empty) && (present.is_none() || !entry.value.is_empty()),
+            _ => {
+                before.is_none_or(|before| !says_something(before))
+                    && (present.is_none() || !entry.value.is_empty())
+            }
         };
         new.then(|| (entry.key.name.to_owned(), before.cloned(), entry.value.clone()))
     });
@@ -50,7 +55,7 @@ fn words(missing: &[&Entry]) -> String {
     let mut text = "nothing was applied: these values are not known; give them by --set KEY=VALUE".to_owned();
     for entry in missing {
         if let From::Missing(command) = &entry.from {
-            text.push_str(&format!("\n  {} ({}):\n    {command}", entry.key.name, entry.key.meaning));
+            let _ = write!(text, "\n  {} ({}):\n    {command}", entry.key.name, entry.key.meaning);
         }
     }
     text

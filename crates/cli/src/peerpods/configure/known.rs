@@ -65,8 +65,7 @@ impl Known {
 async fn ask(client: &Client, address: &str) -> anyhow::Result<Known> {
     let mut asked = Asked::new(client);
     let own = Some(names::OPERATOR_NAMESPACE);
-    let image_maps = Provider::ALL.into_iter().flat_map(Provider::image_maps);
-    for map in [&SETTINGS, &names::FEATURE_GATES].into_iter().chain(image_maps) {
+    for map in [SETTINGS, names::FEATURE_GATES] {
         asked.get("v1", "ConfigMap", own, map).await?;
     }
     asked.get("config.openshift.io/v1", "Infrastructure", None, names::INFRASTRUCTURE).await?;

@@ -12,7 +12,7 @@ use super::machine::Machine;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
     /// Identifier of the VPC (AWS); name of the network (Google Cloud).
-    pub network: Option<String>,
+    pub name: Option<String>,
     /// Identifier of the subnet: `subnet-...`, or the whole resource identifier of Azure.
     pub subnet: Option<String>,
     /// Security groups (AWS), or the network security group's resource identifier (Azure).

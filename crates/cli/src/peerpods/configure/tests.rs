@@ -58,7 +58,7 @@ impl CloudLookup for Scripted {
 #[tokio::test]
 async fn what_the_cloud_says_is_filled_in() {
     let network = Network {
-        network: Some("vpc-1".to_owned()),
+        name: Some("vpc-1".to_owned()),
         subnet: Some("subnet-1".to_owned()),
         security_groups: vec!["sg-1".to_owned(), "sg-2".to_owned()],
         region: None,
@@ -133,6 +133,22 @@ fn values_that_are_there_are_kept_and_asked_for_ones_win() {
     assert_eq!(told("AWS_REGION"), ("us-west-2".to_owned(), From::Asked));
     assert_eq!(told("SSH_KP_NAME"), ("mine".to_owned(), From::Asked));
     assert_eq!(told("PROXY_TIMEOUT"), ("5m".to_owned(), From::Documented));
+}
+
+/// The documentation's example, applied as it is.
+#[test]
+fn a_placeholder_is_no_value_that_is_kept() {
+    let known = with_settings(
+        aws(),
+        &[("CLOUD_PROVIDER", "aws"), ("AWS_REGION", "<aws_region>"), ("AWS_VPC_ID", "<aws_vpc_id>")],
+    );
+    let region = entry(&entries(Provider::Aws, &known, &[]), "AWS_REGION").clone();
+    assert_eq!(region.value, "eu-west-1");
+    assert!(entry(&entries(Provider::Aws, &known, &[]), "AWS_VPC_ID").is_missing());
+    let set = ["AWS_SUBNET_ID=subnet-1", "AWS_VPC_ID=vpc-1", "AWS_SG_IDS=sg-1"];
+    let change = apply::change(&known, &entries(Provider::Aws, &known, &set)).unwrap();
+    let region = change.keys.iter().find(|(key, _, _)| key == "AWS_REGION").unwrap();
+    assert_eq!((region.1.as_deref(), region.2.as_str()), (Some("<aws_region>"), "eu-west-1"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use osc_api::peerpods::Provider;
 use osc_api::peerpods::keys::{self, Key, Need};
+use osc_engine::peerpods::check;
 
 use super::asked::Asked;
 use super::commands;
@@ -115,7 +116,7 @@ pub fn entries(provider: Provider, known: &Known, network: Option<&Network>, ask
         let data = present?;
         std::iter::once(&key.name)
             .chain(key.aliases)
-            .find_map(|name| data.get(*name).filter(|value| !value.is_empty()))
+            .find_map(|name| data.get(*name).filter(|value| says_something(value)))
     };
     let entry = |key: &'static Key| {
         let default = rows.iter().find(|(name, _)| *name == key.name).map(|(_, value)| *value);
@@ -137,6 +138,11 @@ pub fn entries(provider: Provider, known: &Known, network: Option<&Network>, ask
     let own = rows.iter().filter_map(|(name, _)| keys::settings(provider).find(|key| key.name == *name));
     let others = keys::settings(provider).filter(|key| !rows.iter().any(|(name, _)| *name == key.name));
     own.chain(others).filter_map(entry).collect()
+}
+
+/// Whether a value is one: neither empty nor a placeholder of the documentation.
+pub fn says_something(value: &str) -> bool {
+    !value.is_empty() && !check::is_placeholder(value)
 }
 
 fn fact(name: &str, known: &Known, network: Option<&Network>) -> Option<(String, From)> {
@@ -161,7 +167,7 @@ fn fact(name: &str, known: &Known, network: Option<&Network>) -> Option<(String,
             })
         }
         "AWS_SUBNET_ID" | "AZURE_SUBNET_ID" => cloud(network?.subnet.clone()),
-        "AWS_VPC_ID" | "GCP_NETWORK" => cloud(network?.network.clone()),
+        "AWS_VPC_ID" | "GCP_NETWORK" => cloud(network?.name.clone()),
         "AWS_SG_IDS" | "AZURE_NSG_ID" => {
             let groups = &network?.security_groups;
             cloud((!groups.is_empty()).then(|| groups.join(",")))

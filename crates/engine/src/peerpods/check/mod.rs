@@ -157,6 +157,11 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a Key>) -> Option<&
     nearest.filter(|key| similarity(key) > 0.6)
 }
 
+/// Whether a value, or a part of it, is still to be filled in: `<aws_region>`.
+pub fn is_placeholder(value: &str) -> bool {
+    placeholder(value).is_some()
+}
+
 /// The part of a value that is still to be filled in, as the documentation writes it: `<aws_region>`.
 fn placeholder(value: &str) -> Option<&str> {
     let (begin, _) = value.match_indices('<').next()?;
