@@ -3,6 +3,7 @@
 mod demo;
 mod generate;
 mod kubeconfig;
+mod peerpods;
 mod plan;
 mod preflight;
 mod room;
@@ -38,6 +39,8 @@ enum Command {
     Snapshot(snapshot::Arguments),
     /// Print manifests that the documentation makes people type, for the cluster at hand.
     Generate(generate::Arguments),
+    /// Write and check the settings of peer pods, before anything is created.
+    Peerpods(peerpods::Arguments),
     /// Show how far Kata is on a cluster. Exits with 0 if settled, 2 if in progress, 3 if somebody should look.
     Status(status::Arguments),
     /// Show the whole life of a KataConfig on an embedded cluster.
@@ -95,6 +98,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Generate(arguments) => generate::run(arguments).await,
+        Command::Peerpods(arguments) => peerpods::run(arguments).await,
         Command::Plan(arguments) => plan::run(arguments).await,
         Command::Preflight(arguments) => preflight::run(arguments).await,
         Command::Simulate(arguments) => simulate::run(arguments).await,

@@ -1,12 +1,12 @@
 //! Keys of AWS.
 
-use super::Shape::{Flag, Identifiers, List, Path, Text};
+use super::Shape::{Flag, Identifier, Identifiers, List, Path, Text};
 use super::{Key, Reader, credential, option, required, written};
 
 pub(super) const SETTINGS: &[Key] = &[
     required("AWS_REGION", Text, "region"),
-    required("AWS_SUBNET_ID", Identifiers("subnet-"), "subnet of the pod VMs"),
-    required("AWS_VPC_ID", Identifiers("vpc-"), "VPC of the subnet"),
+    required("AWS_SUBNET_ID", Identifier("subnet-"), "subnet of the pod VMs"),
+    required("AWS_VPC_ID", Identifier("vpc-"), "VPC of the subnet"),
     required("AWS_SG_IDS", Identifiers("sg-"), "security groups of the pod VMs"),
     option("PODVM_INSTANCE_TYPE", Text, Some("t3.medium"), "instance type of pods that ask for none"),
     option(
@@ -15,7 +15,7 @@ pub(super) const SETTINGS: &[Key] = &[
         None,
         "instance types that pods may ask for; none: only the default one",
     ),
-    written("PODVM_AMI_ID", Identifiers("ami-"), "image of the pod VMs"),
+    written("PODVM_AMI_ID", Identifier("ami-"), "image of the pod VMs"),
     Key {
         readers: &[Reader::ImageJob],
         ..option("BUCKET_NAME", Text, None, "S3 bucket for the upload of the image")

@@ -1,6 +1,6 @@
 //! Keys of the image config maps: what the image job makes.
 
-use super::Shape::{Flag, ImageSource, Number, OneOf, Text, YesNo};
+use super::Shape::{Flag, ImageSource, Lines, Number, OneOf, Text, YesNo};
 use super::{Key, Need, Reader};
 
 const fn key(
@@ -22,14 +22,20 @@ pub(super) const COMMON: &[Key] = &[
     key("UPDATE_PEERPODS_CM", YesNo, Some("yes"), "write the identifier of the image into peer-pods-cm"),
     key("INSTALL_PACKAGES", YesNo, Some("no"), "install tools when the job runs"),
     key("DISABLE_CLOUD_CONFIG", Flag, Some("true"), "no cloud-init in pod VMs"),
-    key("BOOT_FIPS", YesNo, Some("no"), "boot pod VMs in FIPS mode; `yes` is forced on FIPS clusters"),
+    key(
+        "BOOT_FIPS",
+        // The Go operator writes `true` where the documentation has `yes`.
+        OneOf(&["no", "yes", "true", "false"]),
+        Some("no"),
+        "boot pod VMs in FIPS mode; it is forced on FIPS clusters",
+    ),
     key(
         "CONFIDENTIAL_COMPUTE_ENABLED",
         YesNo,
         Some("no"),
         "image for confidential VMs; the feature gate decides",
     ),
-    key("BOOTC_BUILD_CONFIG", Text, None, "configuration of the image builder, TOML; for bootc images"),
+    key("BOOTC_BUILD_CONFIG", Lines, None, "configuration of the image builder, TOML; for bootc images"),
     key("IMAGE_TYPE", OneOf(&["pre-built", "operator-built"]), Some("pre-built"), "who builds the image"),
     key("BASE_OS_VERSION", Text, None, "version of the operating system"),
     key("ORG_ID", Text, None, "organization, for images that are built"),

@@ -1,6 +1,6 @@
 //! Keys of libvirt: IBM Z and IBM LinuxONE.
 
-use super::Shape::{Flag, LibvirtUri, Number, OneOf, Path, Text};
+use super::Shape::{Flag, LibvirtUri, Lines, Number, OneOf, Path, Text};
 use super::{Key, Need, Reader, credential, option, required, written};
 
 const OPERATOR_AND_JOB: &[Reader] = &[Reader::Operator, Reader::ImageJob];
@@ -46,7 +46,7 @@ pub(super) const CREDENTIALS: &[Key] = &[
     credential("CLOUD_PROVIDER", OneOf(&["libvirt"]), "libvirt, once more"),
     credential("LIBVIRT_URI", LibvirtUri, "connection to the KVM host"),
     credential("REDHAT_OFFLINE_TOKEN", Text, "token for the download of the operating system's image"),
-    credential("HOST_KEY_CERTS", Text, "host key documents of IBM Secure Execution"),
+    credential("HOST_KEY_CERTS", Lines, "host key documents of IBM Secure Execution"),
     // Where older documentation has them.
     credential("LIBVIRT_POOL", Text, "storage pool; belongs into peer-pods-cm"),
     credential("LIBVIRT_VOL_NAME", Text, "volume; belongs into peer-pods-cm"),

@@ -35,8 +35,10 @@ pub struct Key {
 /// What a value has to look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Anything but nothing.
+    /// Anything but nothing, without blanks around it.
     Text,
+    /// Text of several lines: a file.
+    Lines,
     /// `true` or `false`.
     Flag,
     /// `yes` or `no`, as the image maps write it.
@@ -51,6 +53,8 @@ pub enum Shape {
     Tags,
     /// Names separated by commas, without blanks.
     List,
+    /// One name that begins like this: an identifier of AWS.
+    Identifier(&'static str),
     /// Names that begin like this, separated by commas: identifiers of AWS.
     Identifiers(&'static str),
     /// A resource identifier of Azure that contains this path.
@@ -165,6 +169,22 @@ pub fn logins(provider: Provider) -> &'static [&'static [&'static str]] {
         Provider::Libvirt => libvirt::LOGINS,
     }
 }
+
+/// Keys of image config maps that older documentation and older releases have, from the time when the operator built
+/// images: nobody reads them any more.
+pub const RETIRED: &[&str] = &[
+    "AGENT_POLICY",
+    "AMI_VERSION_MAJ_MIN",
+    "BASE_IMAGE_SKU",
+    "ENABLE_NVIDIA_GPU",
+    "IMAGE_NAME",
+    "IMAGE_VERSION_MAJ_MIN",
+    "INSTANCE_TYPE",
+    "PAUSE_IMAGE_REPO",
+    "PAUSE_IMAGE_REPO_AUTH_FILE",
+    "PAUSE_IMAGE_VERSION",
+    "VM_SIZE",
+];
 
 /// The keys of that provider's image config map.
 pub fn image(provider: Provider) -> impl Iterator<Item = &'static Key> + Clone {

@@ -4,6 +4,11 @@
 
 mod credentials;
 mod image;
+mod image_relations;
+#[cfg(test)]
+mod misfit_tests;
+mod misfits;
+mod objects;
 mod relations;
 mod settings;
 #[cfg(test)]
@@ -14,6 +19,8 @@ use osc_api::peerpods::keys::Key;
 
 use super::config::{self, Data};
 use super::shape;
+
+pub use objects::{Oddity, OddityKind};
 
 /// Everything that is looked at.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +43,20 @@ pub struct Setup {
     pub confidential: bool,
     /// The limit that PeerPodConfig `peerpodconfig-openshift` has.
     pub peer_pod_config_limit: Option<String>,
+    /// The names of secret and config map that it has.
+    pub peer_pod_config_names: Option<(String, String)>,
+    /// Other image config maps that there are, by name.
+    pub other_image_maps: Vec<String>,
+    /// The resource group of Azure, or the project of Google Cloud, that the cluster itself is in.
+    pub home: Option<String>,
+    /// What is wrong with the feature gates, in sentences.
+    pub gate_complaints: Vec<String>,
+    /// Whether the KataConfig enables peer pods; none if there is none.
+    pub enabled: Option<bool>,
+    /// What is odd about the objects themselves.
+    pub oddities: Vec<Oddity>,
+    /// Objects that could not be read, kind and name, and why. Nothing is said to be missing from them.
+    pub unreadable: Vec<(String, String)>,
 }
 
 /// How grave it is.
@@ -89,16 +110,18 @@ const CREDENTIALS: &str = "Secret peer-pods-secret";
 /// Everything that is found, the gravest first. Without a known provider there is nothing to compare with, so that only
 /// that is told.
 pub fn check(setup: &Setup) -> Vec<Complaint> {
-    let mut found = match settings::provider(setup) {
-        Err(complaint) => vec![complaint],
+    let mut found = objects::check(setup);
+    match settings::provider(setup) {
+        Err(_) if objects::settings_unreadable(setup) => {}
+        Err(complaint) => found.push(complaint),
         Ok((provider, data)) => {
-            let mut found = settings::check(provider, data, setup);
+            found.extend(settings::check(provider, data, setup));
             found.extend(credentials::check(provider, setup));
             found.extend(image::check(provider, setup));
             found.extend(relations::check(provider, data, setup));
-            found
+            found.extend(misfits::check(provider, data, setup));
         }
-    };
+    }
     found.sort_by_key(|complaint| complaint.severity);
     found
 }
@@ -118,9 +141,7 @@ fn not_known<'a>(object: &str, name: &str, known: impl Iterator<Item = &'a Key>)
     let told =
         Complaint::new(Severity::Warns, "UnknownKey", object, format!("{name} is no key that anybody reads"));
     let told = told.why("It has no effect; what it was to say is not said.");
-    let similarity = |key: &&Key| strsim::normalized_damerau_levenshtein(key.name, name);
-    let nearest = known.max_by(|one, other| similarity(one).total_cmp(&similarity(other)));
-    match nearest.filter(|key| similarity(key) > 0.6) {
+    match nearest(name, known) {
         Some(key) => {
             told.remedy(format!("If {} was meant ({}), rename it; else remove it.", key.name, key.meaning))
         }
@@ -128,13 +149,39 @@ fn not_known<'a>(object: &str, name: &str, known: impl Iterator<Item = &'a Key>)
     }
 }
 
+/// The key that was perhaps meant.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a Key>) -> Option<&'a Key> {
+    let similarity =
+        |key: &&Key| strsim::normalized_damerau_levenshtein(key.name, &name.to_ascii_uppercase());
+    let nearest = known.max_by(|one, other| similarity(one).total_cmp(&similarity(other)));
+    nearest.filter(|key| similarity(key) > 0.6)
+}
+
+/// Whether a value, or a part of it, is still to be filled in: `<aws_region>`.
+pub fn is_placeholder(value: &str) -> bool {
+    placeholder(value).is_some()
+}
+
+/// The part of a value that is still to be filled in, as the documentation writes it: `<aws_region>`.
+fn placeholder(value: &str) -> Option<&str> {
+    let (begin, _) = value.match_indices('<').next()?;
+    let rest = &value[begin..];
+    let end = rest.find('>')?;
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' ');
+    (end > 1 && rest[1..end].chars().all(word)).then(|| &rest[..=end])
+}
+
 /// The key and what is wrong with its value, unless the value is right. `secret`: the value is not told.
 fn wrong_shape(object: &str, key: &Key, name: &str, value: &str, secret: bool) -> Option<Complaint> {
     let found = if secret { "what was found (not shown)".to_owned() } else { format!("{value:?}") };
-    if value.starts_with('<') && value.ends_with('>') {
-        let what = format!("{name} is {found}, a placeholder");
+    if placeholder(value).is_some() {
+        let what = if secret {
+            format!("{name} is a placeholder")
+        } else {
+            format!("{name} is {found}, which is to be filled in")
+        };
         let told = Complaint::new(Severity::Blocks, "Placeholder", object, what);
-        return Some(told.why(format!("It is the {}.", key.meaning)).remedy(match key.need {
+        return Some(told.why(format!("Its meaning: {}.", key.meaning)).remedy(match key.need {
             osc_api::peerpods::keys::Need::Written => {
                 format!("Leave {name} empty: the image job fills it in; or set the image of your own.")
             }
@@ -144,7 +191,7 @@ fn wrong_shape(object: &str, key: &Key, name: &str, value: &str, secret: bool) -
     let expected = shape::check(key.shape, value).err()?;
     let what = format!("{name} is {found}; expected {expected}");
     let told = Complaint::new(Severity::Blocks, "WrongValue", object, what);
-    Some(told.why(format!("It is the {}.", key.meaning)).remedy(format!("Correct {name}.")))
+    Some(told.why(format!("Its meaning: {}.", key.meaning)).remedy(format!("Correct {name}.")))
 }
 
 fn joined(names: &[&str]) -> String {

@@ -24,37 +24,51 @@ const CHECKS: [Check; 13] = [
 ];
 
 /// The settings that hold, and the rest.
-struct View<'a> {
-    provider: Provider,
-    data: &'a Data,
-    setup: &'a Setup,
+pub(super) struct View<'a> {
+    pub provider: Provider,
+    pub data: &'a Data,
+    pub setup: &'a Setup,
     effective: Vec<config::Setting>,
 }
 
-impl View<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
+impl<'a> View<'a> {
+    pub fn new(provider: Provider, data: &'a Data, setup: &'a Setup) -> Self {
+        let effective = config::effective(provider, data, setup.credentials.as_ref());
+        Self { provider, data, setup, effective }
+    }
+
+    pub fn get(&self, key: &str) -> Option<&str> {
         self.effective.iter().find(|setting| setting.name == key).map(|setting| setting.value.as_str())
+    }
+
+    /// For people: a value that comes out of the secret is not told.
+    pub fn shown(&self, key: &str) -> String {
+        match self.effective.iter().find(|setting| setting.name == key) {
+            Some(setting) if setting.origin == config::Origin::Credentials => "(in the secret)".to_owned(),
+            Some(setting) => format!("{:?}", setting.value),
+            None => "not set".to_owned(),
+        }
     }
 }
 
 /// Each check once.
 pub fn check(provider: Provider, data: &Data, setup: &Setup) -> Vec<Complaint> {
-    let effective = config::effective(provider, data, setup.credentials.as_ref());
-    let view = View { provider, data, setup, effective };
+    let view = View::new(provider, data, setup);
     CHECKS.iter().filter_map(|check| check(&view)).collect()
 }
 
-fn warns(reason: &'static str, what: String) -> Complaint {
+pub fn warns(reason: &'static str, what: String) -> Complaint {
     Complaint::new(Severity::Warns, reason, SETTINGS, what)
 }
 
 fn default_size(view: &View<'_>) -> Option<Complaint> {
     let (one, many) = view.provider.size_keys()?;
     let (size, allowed) = (view.get(one)?, value(view.data, many)?);
+    let shown = view.shown(one);
     (!allowed.split(',').any(|name| name.trim() == size)).then(|| {
-        warns("SizeNotAllowed", format!("{one} is {size:?}, and {many} ({allowed}) does not have it"))
+        warns("SizeNotAllowed", format!("{one} is {shown}, and {many} ({allowed}) does not have it"))
             .why("Pods that ask for no size get it; those that ask for it by annotation are refused.")
-            .remedy(format!("Add {size} to {many}, or choose one of these as {one}."))
+            .remedy(format!("Add it to {many}, or choose one of these as {one}."))
     })
 }
 
@@ -94,7 +108,8 @@ fn tunnel_port(view: &View<'_>) -> Option<Complaint> {
 
 /// The documented commands open TCP, and the tunnel is UDP.
 fn tunnel_protocol(view: &View<'_>) -> Option<Complaint> {
-    let (tunnel, agent) = (view.get("VXLAN_PORT")?, view.get("FORWARDER_PORT")?);
+    let (tunnel, agent) = (view.shown("VXLAN_PORT"), view.shown("FORWARDER_PORT"));
+    let (tunnel, agent) = (tunnel.trim_matches('"'), agent.trim_matches('"'));
     let command = match view.provider {
         Provider::Aws => format!(
             "aws ec2 authorize-security-group-ingress --group-id $AWS_SG_ID --protocol udp --port {tunnel} --source-group $AWS_SG_ID"
@@ -118,7 +133,7 @@ fn tunnel_protocol(view: &View<'_>) -> Option<Complaint> {
 fn limit(view: &View<'_>) -> Option<Complaint> {
     let limit: i64 = view.get("PEERPODS_LIMIT_PER_NODE")?.parse().ok()?;
     (limit <= 0).then(|| {
-        let what = format!("PEERPODS_LIMIT_PER_NODE is \"{limit}\"");
+        let what = format!("PEERPODS_LIMIT_PER_NODE is {}", view.shown("PEERPODS_LIMIT_PER_NODE"));
         warns("NoCapacity", what)
             .why("No node advertises kata.peerpods.io/vm then, which the webhook makes every peer pod ask for: none is scheduled.")
             .remedy("Set it to how many pod VMs a node may have, for instance \"10\".")
@@ -194,11 +209,12 @@ fn disk(view: &View<'_>) -> Option<Complaint> {
 fn directory(view: &View<'_>) -> Option<Complaint> {
     let directory = view.get("LIBVIRT_DIR_NAME")?.trim_end_matches('/');
     (directory == "/var/lib/libvirt/images").then(|| {
-        warns("DirectoryShared", format!("LIBVIRT_DIR_NAME is {directory:?}, the directory of all images"))
-            .why(
-                "The documentation asks for a directory below it, whose access rights are right for libvirt.",
-            )
-            .remedy("Set it to /var/lib/libvirt/images/<name>.")
+        warns(
+            "DirectoryShared",
+            "LIBVIRT_DIR_NAME is /var/lib/libvirt/images, the directory of all images".to_owned(),
+        )
+        .why("The documentation asks for a directory below it, whose access rights are right for libvirt.")
+        .remedy("Set it to /var/lib/libvirt/images/<name>.")
     })
 }
 

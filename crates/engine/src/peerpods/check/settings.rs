@@ -45,7 +45,13 @@ pub fn check(provider: Provider, data: &Data, setup: &Setup) -> Vec<Complaint> {
                     found.push(older_spelling(key, alias));
                     found.extend(wrong_shape(SETTINGS, key, alias, &setting.value, false));
                 }
-                Origin::Credentials => found.push(elsewhere(key)),
+                Origin::Credentials => {
+                    found.push(elsewhere(key));
+                    // Those that the secret may have are looked at there.
+                    if !keys::credentials(provider).iter().any(|own| own.name == key.name) {
+                        found.extend(wrong_shape(super::CREDENTIALS, key, key.name, &setting.value, true));
+                    }
+                }
             },
         }
         found.extend(superseded(key, data));
@@ -57,8 +63,11 @@ pub fn check(provider: Provider, data: &Data, setup: &Setup) -> Vec<Complaint> {
 fn missing(key: &Key) -> Complaint {
     let what = format!("{} is not set", key.name);
     Complaint::new(Severity::Blocks, "SettingMissing", SETTINGS, what)
-        .why(format!("It is the {}.", key.meaning))
-        .remedy(format!("Set {} in ConfigMap peer-pods-cm.", key.name))
+        .why(format!("Its meaning: {}.", key.meaning))
+        .remedy(format!(
+            "Set {} in ConfigMap peer-pods-cm; osc peerpods configure tells how to find it.",
+            key.name
+        ))
 }
 
 fn older_spelling(key: &Key, alias: &str) -> Complaint {
@@ -90,11 +99,22 @@ fn unknown(provider: Provider, data: &Data) -> Vec<Complaint> {
     let known =
         |name: &str| keys::settings(provider).any(|key| key.name == name || key.aliases.contains(&name));
     let of_another = |name: &str| {
-        Provider::ALL.into_iter().find(|other| keys::settings(*other).any(|key| key.name == name))
+        let has = |key: &Key| key.name == name || key.aliases.contains(&name);
+        Provider::ALL.into_iter().find(|other| keys::settings(*other).any(has))
     };
-    let strangers = data.keys().filter(|name| !known(name));
+    let of_image = |name: &str| keys::image(provider).any(|key| key.name == name);
+    // Told apart: see `credentials`.
+    let secret = |name: &str| keys::credentials(provider).iter().any(|key| key.name == name);
+    let strangers = data.keys().filter(|name| !known(name) && !secret(name));
     strangers
         .map(|name| match of_another(name) {
+            _ if of_image(name) => {
+                let map = provider.image_maps().first().copied().unwrap_or_default();
+                let what = format!("{name} is for ConfigMap {map}");
+                Complaint::new(Severity::Info, "OtherMap", SETTINGS, what)
+                    .why("The image job reads both, and the other one counts where both have it.")
+                    .remedy(format!("Move {name} to ConfigMap {map}."))
+            }
             Some(other) => {
                 let what =
                     format!("{name} is for {}, and CLOUD_PROVIDER is {}", other.title(), provider.name());
