@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::adaptor::Adaptor;
 use super::check::Complaint;
+use super::conditions::ImageCondition;
 use super::image::Image;
 use super::progress::Progress;
 use super::situation::{Situation, own};
@@ -85,6 +86,8 @@ fn serve(
     if let Some(step) = gate_decides(situation) {
         // Whoever reads the map begins when that is written.
         progress.steps.push(step);
+        let makes = situation.image().is_none() && provider.makes_images();
+        progress.image = makes.then_some(ImageCondition::Creating);
         return progress.wait("the settings are completed");
     }
     let given = credentials::ensure(situation, request.kata_config, provider);

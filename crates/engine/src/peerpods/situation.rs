@@ -68,10 +68,12 @@ impl<'a> Situation<'a> {
             credentials,
             image_map,
             ssh_keys,
-            platform: text("platform"),
+            // A cluster that does not say where it runs has nobody to ask for credentials.
+            platform: text("platform").or_else(|| Some("None".to_owned())),
             region: text("region"),
             confidential: gates.confidential,
             peer_pod_config_limit: limit.and_then(|found| found["spec"]["limit"].as_str().map(str::to_owned)),
+            ..Setup::default()
         };
         Self { observed, settings, setup, provider }
     }
