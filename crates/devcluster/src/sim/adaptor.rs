@@ -256,7 +256,7 @@ impl Instance {
                 return Ok(Err(format!("rpc error: code = Unknown desc = creating an instance: {why}")));
             }
         };
-        if knobs.get(ADAPTOR_DIES).is_some() {
+        if knobs.contains_key(ADAPTOR_DIES) {
             self.die(pod).await.map_err(|error| error.to_string())?;
             return Err(format!("died when machine {id} was made"));
         }
@@ -274,7 +274,7 @@ impl Instance {
             return Err("unknown sandbox".to_owned());
         };
         let knobs = self.knobs(pod).await.map_err(|error| error.to_string())?;
-        if knobs.get(ADAPTOR_FORGETS).is_some() {
+        if knobs.contains_key(ADAPTOR_FORGETS) {
             return Ok(());
         }
         self.machines.delete(&machine.id).await?;

@@ -242,14 +242,14 @@ mod tests {
             let found = shortages(&wanted, &taken(pods), &node);
             found.into_iter().map(|shortage| (shortage.message(), shortage.hopeless)).collect()
         };
-        let none: Vec<(String, bool)> = Vec::new();
-        assert_eq!(short("x.io/y", 1000, &[pod("Running")]), none);
+        let enough: Vec<(String, bool)> = Vec::new();
+        assert_eq!(short("x.io/y", 1000, &[pod("Running")]), enough);
         let full = [pod("Running"), pod("Pending"), pod("Succeeded"), pod("Failed")];
         assert_eq!(short("x.io/y", 1000, &full), [("Insufficient x.io/y".to_owned(), false)]);
         assert_eq!(short("x.io/y", 3000, &[]), [("Insufficient x.io/y".to_owned(), true)]);
         assert_eq!(short("other.io/y", 1000, &[]), [("Insufficient other.io/y".to_owned(), true)]);
         // Nobody says how much memory there is.
-        assert_eq!(short("memory", 1 << 60, &[]), none);
+        assert_eq!(short("memory", 1 << 60, &[]), enough);
         let three = [pod("Running"), pod("Pending"), pod("Unknown")];
         assert_eq!(short("cpu", 1000, &three), [("Too many pods".to_owned(), false)]);
     }

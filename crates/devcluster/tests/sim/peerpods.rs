@@ -241,16 +241,16 @@ async fn capacity_goes_with_a_reboot_and_comes_back_with_the_adaptor() {
     // Nobody says this one anew.
     let other = Patch::Merge(json!({"status": {"capacity": {"example.com/other": "3"}}}));
     cluster.api::<Node>().patch_status("worker-0", &PatchParams::default(), &other).await.unwrap();
-    let other = async || {
+    let other = || async {
         let status = cluster.node("worker-0").await.status.unwrap();
         let get = |list: Option<BTreeMap<_, _>>| {
             list.unwrap_or_default().remove("example.com/other").map(|q: Quantity| q.0)
         };
         (get(status.capacity), get(status.allocatable))
     };
-    cluster.until("it is allocatable", async || other().await == both("3")).await;
+    cluster.until("it is allocatable", || async { other().await == both("3") }).await;
     cluster.annotate("worker-0", RESTART, Some("")).await;
-    cluster.until("it is reset", async || other().await == both("0")).await;
+    cluster.until("it is reset", || async { other().await == both("0") }).await;
     setting.until_capacity("worker-0", both("10")).await;
     setting.without_adaptor("worker-0").await;
     setting.until_capacity("worker-0", (None, None)).await;

@@ -214,7 +214,7 @@ pub fn environment(pod: &Pod, container: &Container, find: Find<'_>) -> Result<D
             let prefix = source.prefix.as_deref().unwrap_or_default();
             match find(kind, name) {
                 Some(data) => {
-                    env.extend(data.into_iter().map(|(key, value)| (format!("{prefix}{key}"), value)))
+                    env.extend(data.into_iter().map(|(key, value)| (format!("{prefix}{key}"), value)));
                 }
                 None if optional == Some(true) => {}
                 None => return Err(kind.not_found(name)),

@@ -133,11 +133,11 @@ pub struct Service {
 impl Drop for Service {
     fn drop(&mut self) {
         let Some(stage) = self.stage.upgrade() else { return };
-        let mut state = stage.lock();
-        if state.services.get(&self.at).is_some_and(|(serial, _)| *serial == self.serial) {
-            state.services.remove(&self.at);
+        let mut known = stage.lock();
+        if known.services.get(&self.at).is_some_and(|(serial, _)| *serial == self.serial) {
+            known.services.remove(&self.at);
         }
-        drop(state);
+        drop(known);
         stage.look_at(&self.at.0);
     }
 }
