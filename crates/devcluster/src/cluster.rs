@@ -84,12 +84,15 @@ impl Cluster {
             ..ServerConfig::default()
         };
         let server = Server::start(server_config).await?;
+        // Objects from elsewhere are rarely all that there is.
+        let partial = matches!(config.contents, Contents::Objects(_));
         server.load(match config.contents {
             Contents::Topology(topology) => topology.objects(origin),
             Contents::Objects(objects) => objects,
         })?;
         let cancel = CancellationToken::new();
-        let options = SimOptions { clock, timing: config.timing, seed: config.seed, ..SimOptions::default() };
+        let options =
+            SimOptions { clock, timing: config.timing, seed: config.seed, partial, ..SimOptions::default() };
         let client = server.client_named("osc-simulation")?;
         let simulation = tokio::spawn(sim::run(client, options, cancel.clone()));
         Ok(Self { server, cancel, simulation })

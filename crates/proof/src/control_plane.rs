@@ -116,6 +116,23 @@ impl ControlPlane {
         plane
     }
 
+    /// Starts kube-scheduler, too, for those who want pods to get their nodes from the real one.
+    pub fn start_scheduler(&mut self) {
+        assert!(
+            assets().join("kube-scheduler").exists(),
+            "there is no kube-scheduler in {}; unset KUBEBUILDER_ASSETS to have it built",
+            assets().display()
+        );
+        let kubeconfig = self.directory.path().join("admin.kubeconfig");
+        let scheduler = [
+            format!("--kubeconfig={}", kubeconfig.display()),
+            "--leader-elect=false".to_owned(),
+            "--port=0".to_owned(),
+            "--secure-port=0".to_owned(),
+        ];
+        self.spawn("kube-scheduler", scheduler.to_vec());
+    }
+
     fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.directory.path().join(name);
         std::fs::write(&path, text).unwrap();

@@ -8,12 +8,14 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::admission::conditions::Expressions;
 use super::builtin_schema::BuiltinSchemas;
 use super::config::{ServicePort, VersionInfo};
 use super::faults::{Faults, Matcher, WatchEnd};
 use super::registry::{Registry, Resource, builtins};
 use super::request_log::RequestLog;
 use super::route::RequestInfo;
+use super::services::Services;
 use super::status::ApiError;
 use super::store::{Feed, Key, Store};
 use crate::Clock;
@@ -36,6 +38,10 @@ pub struct State {
     pub schemas: BuiltinSchemas,
     /// Where services are.
     pub services: BTreeMap<ServicePort, SocketAddr>,
+    /// Where others say that services are.
+    pub endpoints: Services,
+    /// Conditions of webhooks.
+    pub expressions: Expressions,
     pub shutdown: CancellationToken,
     /// Held while objects are loaded: an owner may come after what it owns.
     pub loading: Mutex<()>,
@@ -59,6 +65,8 @@ impl State {
             requests: RequestLog::default(),
             schemas: BuiltinSchemas::default(),
             services: config.services.clone(),
+            endpoints: Services::default(),
+            expressions: Expressions::default(),
             shutdown: CancellationToken::new(),
             loading: Mutex::default(),
             evicting: Mutex::default(),

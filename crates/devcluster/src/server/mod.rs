@@ -29,6 +29,7 @@ mod registry;
 mod request_log;
 mod route;
 mod select;
+mod services;
 mod signal;
 mod status;
 mod store;
@@ -50,6 +51,7 @@ pub use config::{ServerConfig, ServerError, ServicePort, VersionInfo};
 pub use faults::{Condition, Fault, FaultAction, Faults, Hook, Matcher};
 pub use request_log::{RequestLog, RequestRecord};
 pub use route::{RequestInfo, Verb};
+pub use services::{Endpoint, Services};
 
 use crate::Clock;
 use call::State;
@@ -177,6 +179,11 @@ impl Server {
     /// The record of the requests it got.
     pub fn requests(&self) -> &RequestLog {
         &self.state.requests
+    }
+
+    /// What stands for Services, beside those that were [given](ServerConfig::services) at the start.
+    pub fn services(&self) -> &Services {
+        &self.state.endpoints
     }
 
     /// The clock of its timestamps.

@@ -9,6 +9,9 @@
 //! | [`RESTART`] | node | anything | the node reboots once, outside any rollout; the annotation is removed |
 //! | [`AGENT_FAILS`] | node | message | the node agent of DaemonSet mode fails with this message until the annotation is removed |
 //! | [`AGENT_NEEDS_REBOOT`] | node | anything | what the node agent installs takes effect with a reboot |
+//! | [`MACHINE_FAILS`] | node, pod | message | the [adaptor](super::adaptor) gets no machine until the annotation is removed |
+//! | [`ADAPTOR_FORGETS`] | node, pod | anything | the adaptor lets the pod go and leaves its machine where it is |
+//! | [`ADAPTOR_DIES`] | node, pod | anything | the adaptor dies once, between making a machine and telling of it; the annotation is removed |
 //! | [`SCRIPT`] | pod, pod template, Job | [script](super::script) | what becomes of the pod |
 //! | [`REPLACED`] | pod | text | when the pod goes, another of the same name takes its place |
 //! | [`REBOOTS`] | node | number | kept by the simulation: reboots so far |
@@ -33,6 +36,12 @@ pub const AGENT_FAILS: &str = "devcluster.osc/agent-fails";
 pub const AGENT_NEEDS_REBOOT: &str = "devcluster.osc/agent-needs-reboot";
 /// The boot in which the node agent was done; what the real one finds on the node's disk.
 pub const AGENT_BOOT: &str = "devcluster.osc/agent-boot";
+/// Makes the adaptor get no machine, for this reason.
+pub const MACHINE_FAILS: &str = "devcluster.osc/machine-fails";
+/// Makes the adaptor leave machines behind.
+pub const ADAPTOR_FORGETS: &str = "devcluster.osc/adaptor-forgets";
+/// Makes the adaptor die once, with a machine that nobody knows of.
+pub const ADAPTOR_DIES: &str = "devcluster.osc/adaptor-dies";
 /// What becomes of a pod.
 pub const SCRIPT: &str = "devcluster.osc/script";
 /// Somebody who is not simulated makes the pod anew when it goes: who that is.

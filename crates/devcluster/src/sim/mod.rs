@@ -6,6 +6,7 @@
 //!
 //! - [`machine_config`]: the Machine Config Operator: rendered configs, pools, the daemon on each node.
 //! - [`pods`]: the scheduler and the kubelets.
+//! - [`program`]: real code that runs in simulated pods; [`adaptor`] is one that plays the remote hypervisor.
 //! - [`workload`]: DaemonSets, Deployments, Jobs, PodDisruptionBudgets.
 //! - [`node`]: the taints that follow from a node's state.
 //! - [`node_agent`]: the agents that install Kata where there is no Machine Config Operator.
@@ -13,6 +14,7 @@
 //! A kind that the cluster does not serve counts as a kind without objects, so plain Kubernetes is fine too.
 //! Outages are survived: watches are taken up again, writes are tried again.
 
+pub mod adaptor;
 pub mod adopt;
 pub mod annotations;
 mod feed;
@@ -22,7 +24,9 @@ pub mod node_agent;
 mod options;
 pub mod placement;
 pub mod pods;
+pub mod program;
 mod queue;
+pub mod resources;
 pub mod script;
 mod since;
 mod store;
@@ -31,6 +35,7 @@ pub mod workload;
 mod world;
 
 pub use options::{SimOptions, Timing};
+pub use pods::sources::{EnvError, env_of, env_of_container};
 
 use std::sync::Arc;
 
@@ -101,6 +106,8 @@ fn spawn_controllers(world: &Arc<World>, cancel: &CancellationToken, tasks: &mut
     tasks.spawn(pods::scheduler::run(w, c));
     let (w, c) = start();
     tasks.spawn(pods::kubelet::run(w, c));
+    let (w, c) = start();
+    tasks.spawn(pods::allocatable::run(w, c));
     let (w, c) = start();
     tasks.spawn(workload::daemon_set::run(w, c));
     let (w, c) = start();

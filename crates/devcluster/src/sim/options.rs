@@ -1,9 +1,11 @@
 //! How a simulation is set up: its clock, its durations, its seed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::program::Program;
 use crate::Clock;
 
 /// Settings of [`run`](super::run).
@@ -19,11 +21,24 @@ pub struct SimOptions {
     /// Shows `Rebooting` instead of `Working` in a node's state annotation while it reboots, as some releases of
     /// the Machine Config Operator do.
     pub report_rebooting: bool,
+    /// The cluster is known in part only, as one that was [adopted](super::adopt) is. What is left out is taken for
+    /// granted: config maps and secrets that pods refer to exist, and nodes have all the CPU and memory that is
+    /// asked for.
+    pub partial: bool,
+    /// What runs in pods; of two that take the same pod, the first.
+    pub programs: Vec<Arc<dyn Program>>,
 }
 
 impl Default for SimOptions {
     fn default() -> Self {
-        Self { clock: Clock::real(), timing: Timing::default(), seed: 0, report_rebooting: false }
+        Self {
+            clock: Clock::real(),
+            timing: Timing::default(),
+            seed: 0,
+            report_rebooting: false,
+            partial: false,
+            programs: Vec::new(),
+        }
     }
 }
 

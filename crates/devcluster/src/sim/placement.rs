@@ -113,23 +113,50 @@ pub fn objection(spec: &PodSpec, node: &Node) -> Option<String> {
     (!matches_node(spec, node)).then(|| "node(s) didn't match Pod's node affinity/selector".to_owned())
 }
 
+/// Why one node will not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Reasons in the scheduler's words.
+    pub reasons: Vec<String>,
+    /// Whether the node might do if other pods left it.
+    pub room_could_be_made: bool,
+}
+
+impl Refusal {
+    /// Nothing can be done about this reason by moving pods.
+    pub fn plain(reason: String) -> Self {
+        Self { reasons: vec![reason], room_could_be_made: false }
+    }
+}
+
 /// The scheduler's message when no node will do.
-pub fn unschedulable_message(objections: &[String]) -> String {
-    let total = objections.len();
+pub fn unschedulable_message(refusals: &[Refusal]) -> String {
+    let total = refusals.len();
     if total == 0 {
         return "no nodes available to schedule pods".to_owned();
     }
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for objection in objections {
-        *counts.entry(objection).or_default() += 1;
-    }
-    let mut reasons: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    reasons.sort();
+    let reasons = counted(refusals.iter().flat_map(|refusal| &refusal.reasons).map(String::as_str));
+    let preemption = counted(refusals.iter().map(|refusal| {
+        if refusal.room_could_be_made {
+            "No preemption victims found for incoming pod"
+        } else {
+            "Preemption is not helpful for scheduling"
+        }
+    }));
     format!(
-        "0/{total} nodes are available: {}. preemption: 0/{total} nodes are available: \
-         {total} Preemption is not helpful for scheduling.",
-        reasons.join(", ")
+        "0/{total} nodes are available: {reasons}. preemption: 0/{total} nodes are available: {preemption}."
     )
+}
+
+/// `2 this, 3 that`, sorted as text.
+fn counted<'a>(reasons: impl Iterator<Item = &'a str>) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in reasons {
+        *counts.entry(reason).or_default() += 1;
+    }
+    let mut counted: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    counted.sort();
+    counted.join(", ")
 }
 
 #[cfg(test)]
@@ -194,15 +221,30 @@ mod tests {
             node(&json!({}), &json!({"taints": [{"key": "master", "effect": "NoSchedule"}]}), "True"),
         ];
         let spec = spec(json!({"nodeSelector": {"zone": "a"}}));
-        let objections: Vec<String> = nodes.iter().filter_map(|node| objection(&spec, node)).collect();
+        let refusals: Vec<Refusal> =
+            nodes.iter().filter_map(|node| objection(&spec, node)).map(Refusal::plain).collect();
         assert_eq!(
-            unschedulable_message(&objections),
+            unschedulable_message(&refusals),
             "0/4 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, \
              1 node(s) had untolerated taint {master: }, \
              1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }, 1 node(s) were unschedulable. \
              preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."
         );
         assert_eq!(objection(&spec, &node(&json!({"zone": "a"}), &json!({}), "True")), None);
+    }
+
+    #[test]
+    fn a_full_node_might_do_if_others_left_it() {
+        let full = Refusal { reasons: vec!["Insufficient a.b/c".to_owned()], room_could_be_made: true };
+        let none = Refusal::plain("Insufficient a.b/c".to_owned());
+        let tainted = Refusal::plain("node(s) had untolerated taint {x: }".to_owned());
+        assert_eq!(
+            unschedulable_message(&[full.clone(), none, tainted, full]),
+            "0/4 nodes are available: 1 node(s) had untolerated taint {x: }, 3 Insufficient a.b/c. \
+             preemption: 0/4 nodes are available: 2 No preemption victims found for incoming pod, \
+             2 Preemption is not helpful for scheduling."
+        );
+        assert_eq!(unschedulable_message(&[]), "no nodes available to schedule pods");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `run` | the pod runs until it is deleted (what pods do anyway, but for those of Jobs) |
 //! | `succeed` | the pod succeeds as soon as it has started |
-//! | `succeed after 30s` | the pod succeeds after that simulated time |
+//! | `succeed after 30s`, `succeed after 30s: image-1` | the pod succeeds after that simulated time, with that message |
 //! | `fail`, `fail after 1m30s`, `fail after 5s: out of memory` | the pod fails, with that message |
 //! | `never-start` | the container is never created: the pod stays pending |
 //! | `never-ready` | the pod runs but never becomes ready |
@@ -19,8 +19,8 @@ use std::time::Duration;
 pub enum Script {
     /// Runs for ever.
     Run,
-    /// Succeeds after a simulated time.
-    Succeed(Duration),
+    /// Succeeds after a simulated time, with a message.
+    Succeed(Duration, String),
     /// Fails after a simulated time, with a message.
     Fail(Duration, String),
     /// Stays pending for this reason: a word and a sentence.
@@ -34,7 +34,7 @@ impl Script {
     pub fn parse(text: &str) -> Self {
         Self::try_parse(text.trim()).unwrap_or_else(|| {
             let message = format!(
-                "annotation {}: {text:?} is no script; write run, succeed [after 30s], \
+                "annotation {}: {text:?} is no script; write run, succeed [after 30s][: message], \
                  fail [after 30s][: message], never-start or never-ready",
                 super::annotations::SCRIPT
             );
@@ -53,7 +53,7 @@ impl Script {
         };
         let timed = words.contains(" after ");
         match verb {
-            "succeed" if message.is_empty() => Some(Self::Succeed(time)),
+            "succeed" => Some(Self::Succeed(time, message.to_owned())),
             "fail" => Some(Self::Fail(time, message.to_owned())),
             "run" if text == verb && !timed => Some(Self::Run),
             "never-ready" if text == verb => Some(Self::NeverReady),
@@ -96,9 +96,10 @@ mod tests {
 
     #[rstest]
     #[case("run", Script::Run)]
-    #[case(" succeed ", Script::Succeed(Duration::ZERO))]
-    #[case("succeed after 30s", Script::Succeed(Duration::from_secs(30)))]
-    #[case("succeed after 90", Script::Succeed(Duration::from_secs(90)))]
+    #[case(" succeed ", Script::Succeed(Duration::ZERO, String::new()))]
+    #[case("succeed after 30s", Script::Succeed(Duration::from_secs(30), String::new()))]
+    #[case("succeed after 90", Script::Succeed(Duration::from_secs(90), String::new()))]
+    #[case("succeed after 5s: ami-1: new", Script::Succeed(Duration::from_secs(5), "ami-1: new".into()))]
     #[case("fail after 1h2m3s", Script::Fail(Duration::from_secs(3723), String::new()))]
     #[case("fail after 500ms: disk: full", Script::Fail(Duration::from_millis(500), "disk: full".into()))]
     #[case("fail: no", Script::Fail(Duration::ZERO, "no".into()))]
@@ -112,7 +113,7 @@ mod tests {
     #[case("explode")]
     #[case("succeed after soon")]
     #[case("succeed after 5x")]
-    #[case("succeed after 5s: why")]
+    #[case("run: why")]
     #[case("run after 5s")]
     fn what_is_no_script_says_so(#[case] text: &str) {
         let Script::Pending(reason, message) = Script::parse(text) else { panic!("accepted") };

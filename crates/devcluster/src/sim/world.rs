@@ -7,7 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -52,6 +53,12 @@ pub struct World {
     pub pools: Arc<Store<MachineConfigPool>>,
     /// Settings of CRI-O.
     pub runtime_configs: Arc<Store<ContainerRuntimeConfig>>,
+    /// What pods are configured with.
+    pub config_maps: Arc<Store<ConfigMap>>,
+    /// The same, secretly.
+    pub secrets: Arc<Store<Secret>>,
+    /// Runtime classes.
+    pub runtime_classes: Arc<Store<RuntimeClass>>,
 }
 
 /// Index word of the pods on a node.
@@ -108,6 +115,9 @@ impl World {
             machine_configs: Arc::new(Store::new(|_| Vec::new())),
             pools: Arc::new(Store::new(|_| Vec::new())),
             runtime_configs: Arc::new(Store::new(|_| Vec::new())),
+            config_maps: Arc::new(Store::new(|_| Vec::new())),
+            secrets: Arc::new(Store::new(|_| Vec::new())),
+            runtime_classes: Arc::new(Store::new(|_| Vec::new())),
         }
     }
 
@@ -124,6 +134,9 @@ impl World {
             feed(client(), self.machine_configs.clone()),
             feed(client(), self.pools.clone()),
             feed(client(), self.runtime_configs.clone()),
+            feed(client(), self.config_maps.clone()),
+            feed(client(), self.secrets.clone()),
+            feed(client(), self.runtime_classes.clone()),
         );
     }
 
@@ -139,6 +152,9 @@ impl World {
             self.machine_configs.wait_synced(),
             self.pools.wait_synced(),
             self.runtime_configs.wait_synced(),
+            self.config_maps.wait_synced(),
+            self.secrets.wait_synced(),
+            self.runtime_classes.wait_synced(),
         );
     }
 
@@ -153,6 +169,9 @@ impl World {
         self.machine_configs.forget_handlers();
         self.pools.forget_handlers();
         self.runtime_configs.forget_handlers();
+        self.config_maps.forget_handlers();
+        self.secrets.forget_handlers();
+        self.runtime_classes.forget_handlers();
     }
 
     /// The simulated time.
@@ -220,7 +239,26 @@ impl World {
         object: &K,
         grace: Option<u32>,
     ) -> Result<(), kube::Error> {
-        let preconditions = Preconditions { uid: object.uid(), resource_version: None };
+        self.delete_if(store, object, grace, None).await
+    }
+
+    /// Deletes an object if it still is as it was seen.
+    pub async fn delete_as_seen<K: Simulated>(
+        &self,
+        store: &Store<K>,
+        object: &K,
+    ) -> Result<(), kube::Error> {
+        self.delete_if(store, object, None, object.resource_version()).await
+    }
+
+    async fn delete_if<K: Simulated>(
+        &self,
+        store: &Store<K>,
+        object: &K,
+        grace: Option<u32>,
+        resource_version: Option<String>,
+    ) -> Result<(), kube::Error> {
+        let preconditions = Preconditions { uid: object.uid(), resource_version };
         let params = DeleteParams {
             grace_period_seconds: grace,
             preconditions: Some(preconditions),

@@ -159,6 +159,88 @@ async fn a_service_is_reached_where_the_configuration_of_the_server_says() {
 }
 
 #[tokio::test]
+async fn a_service_is_reached_while_somebody_answers_for_it() {
+    let (server, api, hooks) = setup().await;
+    hooks.on("judge", |_| deny(json!(null)));
+    let client = |port: u16, name: &str| {
+        let service = json!({ "namespace": "default", "name": name, "path": "/judge", "port": port });
+        json!({ "service": service, "caBundle": hooks.authority })
+    };
+    let hook = webhook(&hooks, "judge", &["configmaps"]);
+    validating(&api, with(hook.clone(), "clientConfig", client(443, "webhook"))).await;
+    let refusal = async |why: &str| {
+        let refused = api.post(CONFIG_MAPS, config_map("a")).await.unwrap_err();
+        assert!(refused.message.contains(why), "{why}: {}", refused.message);
+    };
+    let port = ServicePort { namespace: "default".to_owned(), name: "webhook".to_owned(), port: 443 };
+    let endpoint = server.services().register(port.clone(), hooks.address);
+    refusal("service \"webhook\" not found").await;
+    let service = |name: &str| {
+        json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": name },
+            "spec": { "selector": { "app": "webhook" }, "ports": [{ "port": 443, "targetPort": 9443 }] } })
+    };
+    for name in ["webhook", "other"] {
+        api.post("/api/v1/namespaces/default/services", service(name)).await.unwrap();
+    }
+    refusal("denied the request without explanation").await;
+    drop(endpoint);
+    refusal("no endpoints available for service \"webhook\"").await;
+    let _endpoint = server.services().register(port.clone(), hooks.address);
+    let _other = server.services().register(ServicePort { name: "other".to_owned(), ..port }, hooks.address);
+    refusal("denied the request without explanation").await;
+    let path = format!("{GROUP}/validatingwebhookconfigurations/hooks");
+    for (client, why) in [
+        (client(8443, "webhook"), "no service port 8443 found for service \"webhook\""),
+        // Its certificate is not for that name.
+        (client(443, "other"), "tls: failed to verify certificate"),
+    ] {
+        api.delete(&path).await.unwrap();
+        validating(&api, with(hook.clone(), "clientConfig", client)).await;
+        refusal(why).await;
+    }
+}
+
+#[tokio::test]
+async fn conditions_decide_before_the_call() {
+    let (_server, api, hooks) = setup().await;
+    hooks.on("judge", |_| deny(json!(null)));
+    let hook = webhook(&hooks, "judge", &["pods"]);
+    let install_with = async |expression: &str, policy: &str| {
+        let conditions = json!([{ "name": "x", "expression": expression }]);
+        let hook = with(with(hook.clone(), "matchConditions", conditions), "failurePolicy", json!(policy));
+        validating(&api, hook).await;
+    };
+    let path = format!("{GROUP}/validatingwebhookconfigurations/hooks");
+    api.post(CLASSES, runtime_class("kata")).await.unwrap();
+    let mut kata = pod("kata");
+    kata["spec"]["runtimeClassName"] = json!("kata");
+    install_with("has(object.spec.runtimeClassName) && object.spec.runtimeClassName == 'kata'", "Fail").await;
+    api.post(PODS, pod("plain")).await.unwrap();
+    assert!(hooks.seen("judge").is_empty());
+    assert_eq!(api.post(PODS, kata.clone()).await.unwrap_err().code, 400);
+    assert_eq!(hooks.seen("judge").len(), 1);
+    // What cannot be told is refused, or passed over.
+    api.delete(&path).await.unwrap();
+    install_with("object.spec.runtimeClassName == 'kata'", "Fail").await;
+    let refused = api.post(PODS, pod("other")).await.unwrap_err();
+    assert_eq!((refused.code, refused.reason.as_str()), (403, "Forbidden"));
+    assert!(refused.message.starts_with("pods \"other\" is forbidden: expression "), "{}", refused.message);
+    api.delete(&path).await.unwrap();
+    install_with("object.spec.runtimeClassName == 'kata'", "Ignore").await;
+    api.post(PODS, pod("other")).await.unwrap();
+    assert_eq!(hooks.seen("judge").len(), 1);
+    // A deletion has an old object only.
+    api.delete(&path).await.unwrap();
+    install_with(
+        "request.operation == 'DELETE' && oldObject.metadata.name == 'other' && object == null",
+        "Fail",
+    )
+    .await;
+    assert_eq!(api.delete(&format!("{PODS}/other")).await.unwrap_err().code, 400);
+    api.delete(&format!("{PODS}/plain")).await.unwrap();
+}
+
+#[tokio::test]
 async fn selectors_go_by_the_namespace_and_by_the_old_or_the_new_object() {
     let (_server, api, hooks) = setup().await;
     hooks.on("judge", |_| allow());
@@ -309,16 +391,15 @@ async fn a_configuration_that_cannot_work_is_refused() {
     let hook = with(
         webhook(&hooks, "judge", &["*"]),
         "matchConditions",
-        json!([{ "name": "x", "expression": "true" }]),
+        json!([{ "name": "x", "expression": "object.x ==" }]),
     );
     let object = json!({ "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration", "metadata": { "name": "x" }, "webhooks": [hook] });
     let path = format!("{GROUP}/validatingwebhookconfigurations");
     let refused = api.post(&path, object).await.unwrap_err();
-    assert_eq!(
-        refused.message,
-        "ValidatingWebhookConfiguration.admissionregistration.k8s.io \"x\" is invalid: webhooks[0].matchConditions: Forbidden: this server evaluates no CEL; leave the conditions out or let the webhook decide"
-    );
+    let start = "ValidatingWebhookConfiguration.admissionregistration.k8s.io \"x\" is invalid: \
+                 webhooks[0].matchConditions[0].expression: Invalid value: \"object.x ==\": compilation failed: ";
+    assert!(refused.message.starts_with(start), "{}", refused.message);
     // One that refuses everything has no say about itself.
     hooks.on("no", |_| deny(json!({ "message": "no" })));
     validating(&api, webhook(&hooks, "no", &["*/*"])).await;

@@ -1,16 +1,19 @@
 //! A running cluster, and words to act on it and to wait for things.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
 use kube::{Client, ResourceExt};
 use osc_api::names;
 use osc_api::openshift::{MachineConfig, MachineConfigPool};
 use osc_devcluster::Clock;
 use osc_devcluster::server::{Server, ServerConfig};
-use osc_devcluster::sim::topology::Topology;
+use osc_devcluster::sim::program::Program;
+use osc_devcluster::sim::topology::{Kind, Topology};
 use osc_devcluster::sim::{SimOptions, run};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,6 +39,27 @@ impl Cluster {
         cluster.server.load(topology.objects(cluster.options.clock.now())).unwrap();
         cluster.resume();
         cluster
+    }
+
+    /// Plain Kubernetes with a namespace `demo`, in which these programs run.
+    pub async fn with_programs(programs: Vec<Arc<dyn Program>>) -> Self {
+        let mut cluster = Self::empty(600.0).await;
+        cluster.options.programs = programs;
+        let topology =
+            Topology { kind: Kind::PlainKubernetes, version: "1.32.5".to_owned(), ..Topology::default() };
+        cluster.server.load(topology.objects(cluster.options.clock.now())).unwrap();
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
+        cluster.server.load(vec![namespace]).unwrap();
+        cluster.resume();
+        cluster
+    }
+
+    /// The objects of a kind in the namespace `demo`.
+    pub fn demo<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), "demo")
     }
 
     /// A server that knows nothing, and no simulation yet.

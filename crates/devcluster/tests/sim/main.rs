@@ -5,6 +5,9 @@
 
 mod cluster;
 mod faults;
+mod jobs;
+mod peerpods;
+mod programs;
 mod rollout;
 mod scale;
 mod workloads;

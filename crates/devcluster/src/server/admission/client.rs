@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::Url;
@@ -147,22 +147,28 @@ fn service_url(service: &Value) -> Result<Url, String> {
     Url::parse(&text).map_err(|error| format!("clientConfig.service makes no URL ({text}): {error}"))
 }
 
-/// There is no network behind services here: an address is either given for them or they have no endpoints.
+/// There is no network behind services here: an address is given for them, or somebody answers for them.
 fn address(state: &State, service: &Value) -> Result<SocketAddr, String> {
     let wanted = service_port(service);
     if let Some(address) = state.services.get(&wanted) {
         return Ok(*address);
     }
-    let ServicePort { namespace, name, port } = wanted;
-    if state.store.get(NAMESPACES, &Key::new("", &namespace)).is_none()
-        || state.store.get("/services", &Key::new(&namespace, &name)).is_none()
-    {
-        return Err(format!("service {name:?} not found"));
+    let ServicePort { namespace, name, port } = &wanted;
+    let found = state.store.get(NAMESPACES, &Key::new("", namespace)).and_then(|_| {
+        // The namespace goes before what is in it is gone.
+        state.store.get("/services", &Key::new(namespace, name))
+    });
+    let Some(found) = found else { return Err(format!("service {name:?} not found")) };
+    let ports = found["spec"]["ports"].as_array();
+    if !ports.is_some_and(|ports| ports.iter().any(|known| known["port"] == json!(port))) {
+        return Err(format!("no service port {port} found for service {name:?}"));
     }
-    Err(format!(
-        "no endpoints available for service {name:?}: the embedded server reaches only services with a given \
-         address, and {namespace}/{name}:{port} has none"
-    ))
+    state.endpoints.pick(&wanted).ok_or_else(|| {
+        format!(
+            "no endpoints available for service {name:?}: the embedded server reaches only services that somebody \
+             answers for, and nobody does for {namespace}/{name}:{port}"
+        )
+    })
 }
 
 fn authority(bundle: &Value) -> Result<RootCertStore, String> {

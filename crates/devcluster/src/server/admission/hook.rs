@@ -58,6 +58,8 @@ pub struct Webhook {
     pub namespace_selector: Value,
     /// Objects it is called for.
     pub object_selector: Value,
+    /// Conditions in CEL on the requests it is called for.
+    pub match_conditions: Vec<Value>,
     /// `None` or `NoneOnDryRun`, in old objects also `Some` or `Unknown`.
     pub side_effects: String,
     /// How long an answer may take.

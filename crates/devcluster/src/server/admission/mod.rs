@@ -7,6 +7,7 @@
 //! The server's own cleaners (garbage collection, emptying of namespaces and definitions) ask nobody.
 
 mod client;
+pub mod conditions;
 mod hook;
 mod plugins;
 pub mod registration;
@@ -25,6 +26,7 @@ use super::store::Key;
 use super::{convert, decode, metadata};
 use crate::object::patch;
 use client::Target;
+use conditions::Match;
 use hook::{Operation, Phase, Subject, Webhook};
 use review::Verdict;
 
@@ -199,8 +201,34 @@ impl<'a> Admission<'a> {
         });
         let found = [own].into_iter().chain(alike).find(|resource| hook.covers(self.subject(resource)));
         match found {
-            Some(resource) if self.in_namespace(hook, object)? => Ok(Some(resource.clone())),
+            Some(resource) if self.in_namespace(hook, object)? && self.meets(hook, resource, object)? => {
+                Ok(Some(resource.clone()))
+            }
             _ => Ok(None),
+        }
+    }
+
+    /// Whether the webhook's conditions hold. One that cannot be told counts as a call that fails.
+    fn meets(&self, hook: &Webhook, resource: &Resource, object: Option<&Value>) -> Result<bool, ApiError> {
+        if hook.match_conditions.is_empty() {
+            return Ok(true);
+        }
+        let request = self.request("", resource, object);
+        match self.call.state.expressions.evaluate(&hook.match_conditions, &request) {
+            Match::Yes => Ok(true),
+            Match::No => Ok(false),
+            Match::Unknown(why) if hook.ignores_failures() => {
+                tracing::warn!(
+                    webhook = hook.name,
+                    why,
+                    "a condition cannot be told, going on without the webhook"
+                );
+                Ok(false)
+            }
+            Match::Unknown(why) => {
+                let name = request["name"].as_str().unwrap_or_default();
+                Err(ApiError::forbidden(&self.call.resource, name, &why))
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::conditions::compile;
 use crate::object::selector::LabelSelector;
 use crate::server::names;
 use crate::server::status::Cause;
@@ -50,10 +51,38 @@ fn one(path: &str, webhook: &Value) -> Vec<Cause> {
     }
     causes.extend(review_versions(&format!("{path}.admissionReviewVersions"), webhook));
     causes.extend(client(&format!("{path}.clientConfig"), &webhook["clientConfig"]));
-    if webhook["matchConditions"].as_array().is_some_and(|conditions| !conditions.is_empty()) {
-        // Ignored, the webhook would be called for what its author excluded.
-        let why = "this server evaluates no CEL; leave the conditions out or let the webhook decide";
-        causes.push(Cause::forbidden(format!("{path}.matchConditions"), why));
+    causes.extend(conditions(&format!("{path}.matchConditions"), &webhook["matchConditions"]));
+    causes
+}
+
+/// The API allows so many.
+const MOST_CONDITIONS: usize = 64;
+
+fn conditions(path: &str, conditions: &Value) -> Vec<Cause> {
+    let list = conditions.as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut causes = Vec::new();
+    if list.len() > MOST_CONDITIONS {
+        let message = format!("Too many: {}: must have at most {MOST_CONDITIONS} items", list.len());
+        causes.push(Cause::new("FieldValueTooMany", path.to_owned(), message));
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, condition) in list.iter().enumerate() {
+        let (name, expression) = (&condition["name"], &condition["expression"]);
+        let path = format!("{path}[{index}]");
+        match expression.as_str().map(str::trim).unwrap_or_default() {
+            "" => causes.push(Cause::required(format!("{path}.expression"), "")),
+            text => causes.extend(
+                compile(text).err().map(|why| Cause::invalid(format!("{path}.expression"), expression, &why)),
+            ),
+        }
+        let name = name.as_str().unwrap_or_default();
+        if name.is_empty() {
+            causes.push(Cause::required(format!("{path}.name"), ""));
+        } else if seen.contains(&name) {
+            let message = format!("Duplicate value: {name:?}");
+            causes.push(Cause::new("FieldValueDuplicate", format!("{path}.name"), message));
+        }
+        seen.push(name);
     }
     causes
 }
@@ -161,6 +190,8 @@ mod tests {
     #[test]
     fn what_is_held_against_a_configuration() {
         assert_eq!(with("timeoutSeconds", json!(10)), Vec::<String>::new());
+        let fine = json!([{ "name": "x", "expression": "object.spec.x == 'y'" }]);
+        assert_eq!(with("matchConditions", fine), Vec::<String>::new());
         for (field, value, field_named) in [
             ("name", json!("a.b"), "webhooks[0].name"),
             ("sideEffects", json!("Some"), "webhooks[0].sideEffects"),
@@ -173,8 +204,20 @@ mod tests {
             ("clientConfig", json!({ "url": "https://localhost/?x=y" }), "webhooks[0].clientConfig.url"),
             (
                 "matchConditions",
-                json!([{ "name": "x", "expression": "true" }]),
-                "webhooks[0].matchConditions",
+                json!([{ "name": "x", "expression": "object.x ==" }]),
+                "webhooks[0].matchConditions[0].expression",
+            ),
+            ("matchConditions", json!([{ "name": "x" }]), "webhooks[0].matchConditions[0].expression"),
+            ("matchConditions", json!([{ "expression": "true" }]), "webhooks[0].matchConditions[0].name"),
+            (
+                "matchConditions",
+                json!([{ "name": "x", "expression": "true" }, { "name": "x", "expression": "true" }]),
+                "webhooks[0].matchConditions[1].name",
+            ),
+            (
+                "matchConditions",
+                json!([{ "name": "x", "expression": "authorizer.path('/').check('get').allowed()" }]),
+                "webhooks[0].matchConditions[0].expression",
             ),
             ("failurePolicy", json!("Maybe"), "webhooks[0].failurePolicy"),
         ] {

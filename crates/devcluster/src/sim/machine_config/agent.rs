@@ -20,6 +20,7 @@ use super::render::is_rendered;
 use crate::sim::annotations::Faults;
 use crate::sim::node::{is_ready, taints, wanted_taints};
 use crate::sim::options::hex;
+use crate::sim::pods::allocatable::reset;
 use crate::sim::queue::{Next, Queue};
 use crate::sim::since::Since;
 use crate::sim::store::Key;
@@ -194,6 +195,7 @@ impl Agent {
 
     async fn set_ready(&self, node: &Node, ready: bool) -> Next {
         let status = node.status.clone().unwrap_or_default();
+        let anew = reset(&status);
         let now = self.world.time();
         let (word, reason, message) = if ready {
             ("True", "KubeletReady", "kubelet is posting ready status")
@@ -216,6 +218,10 @@ impl Agent {
         let mut patch =
             json!({"metadata": {"resourceVersion": version}, "status": {"conditions": conditions}});
         if ready {
+            if !anew.is_empty() {
+                patch["status"]["capacity"] = json!(anew);
+                patch["status"]["allocatable"] = json!(anew);
+            }
             let old = status.node_info.map(|info| info.boot_id).unwrap_or_default();
             patch["status"]["nodeInfo"]["bootID"] =
                 json!(next_boot_id(self.world.options.seed, &node.name_any(), &old));

@@ -95,22 +95,76 @@ pub fn unready(pod: &Pod, now: &Time) -> Value {
     json!({"conditions": condition(pod, &set, now), "containerStatuses": statuses})
 }
 
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// 0 for success.
+    pub code: i32,
+    /// One word.
+    pub reason: &'static str,
+    /// What it left as its last words.
+    pub message: String,
+}
+
+impl Ending {
+    /// It did its work.
+    pub fn success(message: String) -> Self {
+        Self { code: 0, reason: "Completed", message }
+    }
+
+    /// It did not.
+    pub fn failure(message: String) -> Self {
+        Self { code: 1, reason: "Error", message }
+    }
+
+    /// It was there before its node went down and is not there any more.
+    pub fn lost() -> Self {
+        let message = "The container could not be located when the pod was terminated".to_owned();
+        Self { code: 137, reason: "ContainerStatusUnknown", message }
+    }
+
+    fn terminated(&self, pod: &Pod, now: &Time) -> Value {
+        json!({"terminated": {
+            "exitCode": self.code, "reason": self.reason, "message": self.message,
+            "startedAt": running_since(pod).unwrap_or_else(|| start_time(pod, now)), "finishedAt": now,
+        }})
+    }
+}
+
 /// The pod has ended.
-pub fn finished(pod: &Pod, succeeded: bool, message: &str, now: &Time) -> Value {
-    let (phase, code, reason) =
-        if succeeded { ("Succeeded", 0, "Completed") } else { ("Failed", 1, "Error") };
-    let terminated = json!({"terminated": {
-        "exitCode": code, "reason": reason, "message": message,
-        "startedAt": start_time(pod, now), "finishedAt": now,
-    }});
-    let why = if succeeded { "PodCompleted" } else { "PodFailed" };
+pub fn finished(pod: &Pod, ending: &Ending, now: &Time) -> Value {
+    let succeeded = ending.code == 0;
+    let (phase, why) = if succeeded { ("Succeeded", "PodCompleted") } else { ("Failed", "PodFailed") };
     let set = [("ContainersReady", false, why, ""), ("Ready", false, why, "")];
     json!({
         "phase": phase,
-        "message": (!message.is_empty()).then_some(message),
+        "message": (!succeeded && !ending.message.is_empty()).then_some(&ending.message),
         "conditions": condition(pod, &set, now),
-        "containerStatuses": containers(pod, &terminated, false, false),
+        "containerStatuses": containers(pod, &ending.terminated(pod, now), false, false),
     })
+}
+
+/// The pod's container has ended and is started again after a while.
+pub fn crashed(pod: &Pod, ending: &Ending, back_off: &str, now: &Time) -> Value {
+    let set = [
+        ("ContainersReady", false, "ContainersNotReady", "containers are not ready"),
+        ("Ready", false, "ContainersNotReady", "containers are not ready"),
+    ];
+    let waiting = json!({"waiting": {"reason": CRASH_LOOP, "message": back_off}});
+    let mut statuses = containers(pod, &waiting, false, false);
+    for status in &mut statuses {
+        status["lastState"] = ending.terminated(pod, now);
+    }
+    json!({"conditions": condition(pod, &set, now), "containerStatuses": statuses})
+}
+
+/// The reason of a container that waits for another try.
+pub const CRASH_LOOP: &str = "CrashLoopBackOff";
+
+/// Since when the pod's first container has run.
+fn running_since(pod: &Pod) -> Option<Time> {
+    let mut containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    containers.find_map(|status| status.state.as_ref()?.running.as_ref()?.started_at.clone())
 }
 
 fn start_time(pod: &Pod, now: &Time) -> Time {
@@ -123,8 +177,9 @@ fn containers(pod: &Pod, state: &Value, ready: bool, restarted: bool) -> Vec<Val
     let specs = pod.spec.iter().flat_map(|spec| &spec.containers);
     specs
         .map(|container| {
-            let restarts =
-                old.iter().find(|status| status.name == container.name).map_or(0, |status| status.restart_count);
+            let known = old.iter().find(|status| status.name == container.name);
+            let restarts = known.map_or(0, |status| status.restart_count);
+            let last = known.and_then(|status| status.last_state.as_ref());
             let restarts = restarts + i32::from(restarted);
             let id = hex(&[&uid, &container.name, &restarts.to_string()], 64);
             let started = state.get("running").is_some();
@@ -137,6 +192,7 @@ fn containers(pod: &Pod, state: &Value, ready: bool, restarted: bool) -> Vec<Val
                 "started": started,
                 "restartCount": restarts,
                 "state": state,
+                "lastState": last.map_or_else(|| json!({}), |last| json!(last)),
             })
         })
         .collect()
@@ -185,11 +241,32 @@ mod tests {
 
     #[test]
     fn the_end_of_a_pod_is_told_with_its_message() {
-        let pod = with_status(&finished(&with_status(&json!({})), false, "out of memory", &at(10)));
-        let status = pod.status.unwrap();
-        assert_eq!(
-            (status.phase.as_deref(), status.message.as_deref()),
-            (Some("Failed"), Some("out of memory"))
-        );
+        let node = Node::default();
+        let runs =
+            with_status(&running(&with_status(&json!({"startTime": at(5)})), &node, true, false, &at(10)));
+        for (ending, phase, message) in [
+            (Ending::failure("out of memory".to_owned()), "Failed", Some("out of memory")),
+            (Ending::success("image-1".to_owned()), "Succeeded", None),
+        ] {
+            let status = with_status(&finished(&runs, &ending, &at(30))).status.unwrap();
+            assert_eq!((status.phase.as_deref(), status.message.as_deref()), (Some(phase), message));
+            let state = status.container_statuses.unwrap()[0].state.clone().unwrap();
+            let told = state.terminated.unwrap();
+            assert_eq!((told.exit_code, told.message), (ending.code, Some(ending.message)));
+            assert_eq!((told.started_at, told.finished_at), (Some(at(10)), Some(at(30))));
+        }
+    }
+
+    #[test]
+    fn a_crash_is_remembered_over_the_next_start() {
+        let node = Node::default();
+        let runs = with_status(&running(&with_status(&json!({})), &node, true, false, &at(10)));
+        let down = with_status(&crashed(&runs, &Ending::failure("no socket".to_owned()), "wait", &at(20)));
+        assert!(!is_ready(&down));
+        let again = with_status(&running(&down, &node, false, true, &at(30)));
+        let status = again.status.unwrap().container_statuses.unwrap().remove(0);
+        assert_eq!(status.restart_count, 1);
+        let last = status.last_state.unwrap().terminated.unwrap();
+        assert_eq!((last.exit_code, last.message.as_deref()), (1, Some("no socket")));
     }
 }

@@ -4,6 +4,7 @@ pub mod daemon_set;
 pub mod deployment;
 pub mod disruption;
 pub mod job;
+mod job_status;
 pub mod replacement;
 
 use std::collections::BTreeMap;
