@@ -151,6 +151,8 @@ impl Server {
                 }
             }
         }
+        // Who comes now shall be led elsewhere at once, not wait for somebody who will not come.
+        drop(listener);
         if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests were not answered in time; ending all the same");
         }

@@ -210,7 +210,7 @@ fn terminate(webhook: &Webhook) {
 
 #[test]
 fn asked_to_end_it_answers_what_has_begun_and_what_still_comes() {
-    let (mut webhook, stored, _folder) = running(&["--drain-ms", "1500"], &[]);
+    let (mut webhook, stored, _folder) = running(&["--drain-ms", "1000", "--deadline-ms", "10000"], &[]);
     let connect = || Client::connect(&webhook.address, &stored.authorities, BOTH);
     let body = question("kata-remote");
     let mut begun = connect().unwrap();
