@@ -85,7 +85,26 @@ pub fn read(body: &[u8]) -> Result<Request, NoReview> {
 
 /// The answer to that question.
 pub fn answer(request: &Request, verdict: Verdict) -> Result<Vec<u8>, serde_json::Error> {
-    let mut response = AdmissionResponse::from(request);
+    Reply::to(request).with(verdict)
+}
+
+/// An answer that has no verdict yet. It knows which question it is for, so that the question, which may be large, need
+/// not be kept.
+pub struct Reply(AdmissionResponse);
+
+impl Reply {
+    /// To that question.
+    pub fn to(request: &Request) -> Self {
+        Self(request.into())
+    }
+
+    /// With that verdict.
+    pub fn with(self, verdict: Verdict) -> Result<Vec<u8>, serde_json::Error> {
+        with_verdict(self.0, verdict)
+    }
+}
+
+fn with_verdict(mut response: AdmissionResponse, verdict: Verdict) -> Result<Vec<u8>, serde_json::Error> {
     match verdict {
         Verdict::Refuse(why) => response = denied(response, why, StatusCode::FORBIDDEN, "Forbidden"),
         Verdict::Malformed(why) => response = denied(response, why, StatusCode::BAD_REQUEST, "BadRequest"),

@@ -9,9 +9,10 @@ use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use kube::core::admission::Operation;
 
 use super::{Outcome, Server};
-use crate::review;
+use crate::review::{self, Verdict};
 
 /// The largest question: API servers take objects of 3 MiB, and ask with the old and the new one.
 pub const BODY_LIMIT: usize = 7 * 1024 * 1024;
@@ -78,27 +79,40 @@ async fn exchange(
     let body = body.map_err(late(StatusCode::REQUEST_TIMEOUT, "the body did not arrive"))??;
     let question = review::read(&body).map_err(|error| Refusal(error.status, error.words))?;
     drop(body);
-    let verdict = tokio::time::timeout_at(end, handler(question.clone())).await;
+    let (reply, about) = (review::Reply::to(&question), About::of(&question));
+    let verdict = tokio::time::timeout_at(end, handler(question)).await;
     let verdict = verdict.map_err(late(StatusCode::GATEWAY_TIMEOUT, "there was no answer"))?;
-    log(path, &question, &verdict);
+    about.log(path, &verdict);
     let outcome = Outcome::from(&verdict);
-    let answer = review::answer(&question, verdict).map_err(|error| {
+    let answer = reply.with(verdict).map_err(|error| {
         Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the answer: {error}"))
     })?;
     Ok((outcome, answer))
 }
 
-/// What was not let through. Of something malformed it is not known what it contains: only its author is told.
-fn log(path: &str, question: &review::Request, verdict: &review::Verdict) {
-    let (name, namespace) = (&question.name, question.namespace.as_deref().unwrap_or_default());
-    match verdict {
-        review::Verdict::Refuse(why) => {
-            tracing::info!(path, name, namespace, operation = ?question.operation, why, "refused");
+/// What of a question is logged.
+struct About {
+    name: String,
+    namespace: String,
+    operation: Operation,
+}
+
+impl About {
+    fn of(question: &review::Request) -> Self {
+        let namespace = question.namespace.clone().unwrap_or_default();
+        Self { name: question.name.clone(), namespace, operation: question.operation.clone() }
+    }
+
+    /// What was not let through. Of something malformed it is not known what it contains: only its author is told.
+    fn log(&self, path: &str, verdict: &Verdict) {
+        let Self { name, namespace, operation } = self;
+        match verdict {
+            Verdict::Refuse(why) => tracing::info!(path, name, namespace, ?operation, why, "refused"),
+            Verdict::Malformed(_) => {
+                tracing::info!(path, name, namespace, ?operation, "refused as malformed")
+            }
+            Verdict::Allow { .. } => {}
         }
-        review::Verdict::Malformed(_) => {
-            tracing::info!(path, name, namespace, operation = ?question.operation, "refused as malformed");
-        }
-        review::Verdict::Allow { .. } => {}
     }
 }
 
