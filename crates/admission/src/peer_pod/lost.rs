@@ -15,8 +15,8 @@ const MOST: usize = 5;
 pub fn warnings(spec: &Value, options: &Options) -> Vec<String> {
     let loses = |resources: &Value| is_filled(resources) && *resources != kept(resources, &options.resource);
     let containers = LISTS.into_iter().flat_map(|list| spec[list].as_array().into_iter().flatten());
-    let losers: Vec<&Value> = containers.filter(|container| loses(&container["resources"])).collect();
-    let gone = losers
+    let touched: Vec<&Value> = containers.filter(|container| loses(&container["resources"])).collect();
+    let gone = touched
         .iter()
         .filter_map(|container| gone(&name(container), &container["resources"], options))
         .chain(gone("the pod", &spec["resources"], options));
@@ -25,7 +25,7 @@ pub fn warnings(spec: &Value, options: &Options) -> Vec<String> {
         reads_by_variables(container)
             || container["name"].as_str().is_some_and(|name| by_volume.contains(name))
     };
-    let misled = losers.iter().filter(reads).map(|container| {
+    let misled = touched.iter().filter(reads).map(|container| {
         let name = name(container);
         format!("{name} reads its resources by resourceFieldRef: it will find those of the worker node, not of the pod VM")
     });

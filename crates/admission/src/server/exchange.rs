@@ -109,7 +109,7 @@ impl About {
         match verdict {
             Verdict::Refuse(why) => tracing::info!(path, name, namespace, ?operation, why, "refused"),
             Verdict::Malformed(_) => {
-                tracing::info!(path, name, namespace, ?operation, "refused as malformed")
+                tracing::info!(path, name, namespace, ?operation, "refused as malformed");
             }
             Verdict::Allow { .. } => {}
         }

@@ -65,16 +65,22 @@ impl Webhook {
                 }
             }
         });
-        let mut seen = Vec::new();
-        loop {
-            let line = lines.recv().unwrap_or_else(|_| panic!("it ended: {seen:?}"));
+        let (address, health, metrics) = Default::default();
+        let mut webhook = Self { child, address, health, metrics, lines, seen: Vec::new() };
+        webhook.wait();
+        webhook
+    }
+
+    fn wait(&mut self) {
+        while self.address.is_empty() {
+            let line = self.lines.recv().unwrap_or_else(|_| panic!("it ended: {:?}", self.seen));
             let fields: Value = serde_json::from_str(&line).unwrap_or_default();
-            seen.push(line);
+            self.seen.push(line);
             let fields = &fields["fields"];
             if fields["message"] == "serving" {
                 let text = |name: &str| fields[name].as_str().unwrap().to_owned();
-                let (address, health, metrics) = (text("webhook"), text("health"), text("metrics"));
-                return Self { child, address, health, metrics, lines, seen };
+                (self.address, self.health, self.metrics) =
+                    (text("webhook"), text("health"), text("metrics"));
             }
         }
     }
