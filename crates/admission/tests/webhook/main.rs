@@ -1,5 +1,8 @@
 //! `osc-webhook` as a process, asked over TLS.
 
+// Helpers of tests may panic, too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod client;
 mod guide;
 mod process;
