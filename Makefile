@@ -4,15 +4,16 @@ PODMAN ?= podman
 IMAGE ?= localhost/osc-operator:latest
 NODE_IMAGE ?= localhost/osc-node:latest
 NODE_TARGET ?= osc-node
+WEBHOOK_IMAGE ?= localhost/osc-webhook:latest
 CARGO_TARGET_DIR ?= target
 # Arguments of `osc demo`, for instance: make demo ARGS=--help
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint manifests bench image image-node clean install
+.PHONY: help demo test lint manifests bench image image-node image-webhook clean install
 
 help: ## Shows this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The first build shows its progress; afterwards there is nothing to show.
 demo: ## Installs and removes Kata on an embedded cluster; arguments by ARGS=...
@@ -40,6 +41,9 @@ image: ## Builds the operator's image; its name by IMAGE=...
 
 image-node: ## Builds the node agent's image; its name by NODE_IMAGE=..., with a bundle by NODE_TARGET=osc-node-with-bundle
 	$(PODMAN) build --file Containerfile --target $(NODE_TARGET) --tag $(NODE_IMAGE) .
+
+image-webhook: ## Builds the image of the webhook of peer pods; its name by WEBHOOK_IMAGE=...
+	$(PODMAN) build --file Containerfile --target osc-webhook --tag $(WEBHOOK_IMAGE) .
 
 clean: ## Removes what was built
 	$(CARGO) clean

@@ -172,7 +172,7 @@ mod tests {
 
     fn words(verdict: &Verdict) -> &str {
         match verdict {
-            Verdict::Refuse(why) => why,
+            Verdict::Refuse(why) | Verdict::Malformed(why) => why,
             Verdict::Allow { .. } => "allowed",
         }
     }

@@ -4,13 +4,12 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
-use json_patch::jsonptr::PointerBuf;
-use json_patch::{AddOperation, Patch, PatchOperation};
+use json_patch::Patch;
 use kube::core::admission::Operation;
 use osc_api::names::FEATURE_GATES;
 use osc_engine::security::webhooks::{MEMORY_OVERHEAD_KEY, is_system_namespace};
-use serde_json::json;
 
+use crate::annotations;
 use crate::review::{Request, Verdict};
 
 /// The annotation, in MiB.
@@ -61,18 +60,8 @@ pub fn review(request: &Request, overhead: Option<&Overhead>) -> Verdict {
         return Verdict::allow();
     }
     let value = overhead.megabytes.to_string();
-    let operation = match &pod.metadata.annotations {
-        Some(annotations) if annotations.contains_key(ANNOTATION) => return Verdict::allow(),
-        Some(_) => AddOperation {
-            path: PointerBuf::from_tokens(["metadata", "annotations", ANNOTATION]),
-            value: json!(value),
-        },
-        None => AddOperation {
-            path: PointerBuf::from_tokens(["metadata", "annotations"]),
-            value: json!({ANNOTATION: value}),
-        },
-    };
-    Verdict::Allow { warnings: Vec::new(), patch: Patch(vec![PatchOperation::Add(operation)]) }
+    let patch = Patch(annotations::missing(&pod.metadata, [(ANNOTATION, value)]));
+    Verdict::Allow { warnings: Vec::new(), patch }
 }
 
 #[cfg(test)]
@@ -80,7 +69,7 @@ mod tests {
     use super::*;
     use crate::review;
     use rstest::rstest;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     #[rstest]
     #[case(None, Ok(None))]
@@ -133,7 +122,7 @@ mod tests {
     fn patch(verdict: Verdict) -> Value {
         match verdict {
             Verdict::Allow { patch, .. } => serde_json::to_value(patch).unwrap(),
-            Verdict::Refuse(why) => panic!("{why}"),
+            Verdict::Refuse(why) | Verdict::Malformed(why) => panic!("{why}"),
         }
     }
 

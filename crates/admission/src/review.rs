@@ -26,6 +26,8 @@ pub enum Verdict {
     },
     /// Do not let it pass, and why.
     Refuse(String),
+    /// It cannot be told whether it may pass, as it is not what it should be; where, and what was found.
+    Malformed(String),
 }
 
 impl Verdict {
@@ -83,13 +85,29 @@ pub fn read(body: &[u8]) -> Result<Request, NoReview> {
 
 /// The answer to that question.
 pub fn answer(request: &Request, verdict: Verdict) -> Result<Vec<u8>, serde_json::Error> {
-    let mut response = AdmissionResponse::from(request);
+    Reply::to(request).with(verdict)
+}
+
+/// An answer that has no verdict yet. It knows which question it is for, so that the question, which may be large, need
+/// not be kept.
+pub struct Reply(AdmissionResponse);
+
+impl Reply {
+    /// To that question.
+    pub fn to(request: &Request) -> Self {
+        Self(request.into())
+    }
+
+    /// With that verdict.
+    pub fn with(self, verdict: Verdict) -> Result<Vec<u8>, serde_json::Error> {
+        with_verdict(self.0, verdict)
+    }
+}
+
+fn with_verdict(mut response: AdmissionResponse, verdict: Verdict) -> Result<Vec<u8>, serde_json::Error> {
     match verdict {
-        Verdict::Refuse(why) => {
-            response = response.deny(why);
-            response.result.code = StatusCode::FORBIDDEN.as_u16();
-            "Forbidden".clone_into(&mut response.result.reason);
-        }
+        Verdict::Refuse(why) => response = denied(response, why, StatusCode::FORBIDDEN, "Forbidden"),
+        Verdict::Malformed(why) => response = denied(response, why, StatusCode::BAD_REQUEST, "BadRequest"),
         Verdict::Allow { warnings, patch } => {
             response.warnings = (!warnings.is_empty()).then_some(warnings);
             if !patch.is_empty() {
@@ -98,6 +116,13 @@ pub fn answer(request: &Request, verdict: Verdict) -> Result<Vec<u8>, serde_json
         }
     }
     serde_json::to_vec(&response.into_review())
+}
+
+fn denied(response: AdmissionResponse, why: String, code: StatusCode, reason: &str) -> AdmissionResponse {
+    let mut response = response.deny(why);
+    response.result.code = code.as_u16();
+    reason.clone_into(&mut response.result.reason);
+    response
 }
 
 /// The library writes a patch as a list of numbers, which Go servers accept; this is what the API is documented to have.
@@ -142,6 +167,17 @@ mod tests {
         assert_eq!(allowed["response"]["allowed"], true);
         assert_eq!(allowed["response"]["warnings"], json!(["look"]));
         assert_eq!(allowed["response"]["patch"], Value::Null);
+    }
+
+    #[test]
+    fn what_is_malformed_is_told_as_a_bad_request() {
+        let request = read(question().to_string().as_bytes()).unwrap();
+        let answer = answer(&request, Verdict::Malformed("what is that".to_owned())).unwrap();
+        let status = &serde_json::from_slice::<Value>(&answer).unwrap()["response"]["status"];
+        assert_eq!(
+            (&status["code"], &status["reason"], &status["message"]),
+            (&json!(400), &json!("BadRequest"), &json!("what is that"))
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@
 //! - [`install`], [`uninstall`]: the two directions; [`agent`]: the same by node agents. [`status`]: what is told about it.
 //! - [`catalog`], [`offer`], [`workload`]: the runtime classes that there can be, which of them are to be there, and
 //!   what else pods need.
-//! - [`peerpods`]: the settings of peer pods.
+//! - [`peerpods`]: the settings of peer pods. [`quantity`]: what Kubernetes writes of CPU and memory.
 
 pub mod agent;
 pub mod catalog;
@@ -39,6 +39,7 @@ pub mod observed;
 pub mod offer;
 pub mod peerpods;
 pub mod plan;
+pub mod quantity;
 pub mod runtime_class;
 pub mod security;
 pub mod selector;

@@ -1,9 +1,10 @@
 //! What the person who runs the operator can set.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
+pub use osc_admission::bind::BindAddress;
+use osc_admission::bind::bind_address;
 use osc_api::names;
 use osc_engine::Settings;
 use osc_engine::observed::{PeerPodsSettings, Sts};
@@ -141,25 +142,10 @@ fn proxies(variable: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
         .collect()
 }
 
-/// An address to listen on, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BindAddress(pub Option<SocketAddr>);
-
 /// Host and process: two operators outside of a cluster must not take each other's Lease for their own.
 fn own_identity() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("osc-operator_{}_{}", host.trim(), std::process::id())
-}
-
-/// Accepts `host:port`, `:port` (as the Go operator does) and `0`.
-pub(crate) fn bind_address(text: &str) -> Result<BindAddress, String> {
-    if text == "0" {
-        return Ok(BindAddress(None));
-    }
-    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
-    full.parse().map(|address| BindAddress(Some(address))).map_err(|_| {
-        format!("{text:?} is no address to listen on; write IP:PORT (for instance 0.0.0.0:8080), :PORT, or 0 for none")
-    })
 }
 
 impl Default for Options {
@@ -201,23 +187,6 @@ fn kernel_command_line_is_rhcos(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rstest::rstest;
-
-    #[rstest]
-    #[case("0", None)]
-    #[case(":8443", Some("0.0.0.0:8443"))]
-    #[case("127.0.0.1:0", Some("127.0.0.1:0"))]
-    fn addresses_are_read(#[case] text: &str, #[case] expected: Option<&str>) {
-        assert_eq!(bind_address(text).unwrap().0, expected.map(|address| address.parse().unwrap()));
-    }
-
-    #[test]
-    fn a_wrong_address_is_refused_with_the_right_forms() {
-        assert_eq!(
-            bind_address("localhost").unwrap_err(),
-            "\"localhost\" is no address to listen on; write IP:PORT (for instance 0.0.0.0:8080), :PORT, or 0 for none"
-        );
-    }
 
     #[test]
     fn an_empty_image_counts_as_none() {

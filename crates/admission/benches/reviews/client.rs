@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::questions::{Question, round};
+use crate::questions::Question;
 use crate::server::Process;
 
 /// Asks for that long: so many questions a second from all clients together, or as many as it takes. Says how many were
@@ -49,7 +49,7 @@ pub fn ask(
 fn one(server: &Process, begin: Instant, end: Instant, pace: Option<(Instant, Duration)>) -> Vec<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut sender = runtime.block_on(connect(server));
-    let questions: Vec<Question> = round();
+    let questions: Vec<Question> = (server.questions)();
     let mut latencies = Vec::new();
     let mut due = pace.map_or(begin, |(first, _)| first);
     for (path, body) in questions.iter().cycle() {

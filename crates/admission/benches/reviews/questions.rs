@@ -1,5 +1,7 @@
 //! What is asked: reviews as API servers send them, of ordinary size.
 
+use osc_api::names::REMOTE_RUNTIME_CLASS;
+use osc_api::peerpods::webhook::PATH;
 use serde_json::{Value, json};
 
 /// A path and a body.
@@ -19,7 +21,7 @@ fn review(resource: &Value, kind: &Value, operation: &str, object: &Value, old: 
     .into_bytes()
 }
 
-fn pod(class: &str) -> Question {
+fn pod(path: &'static str, class: &str) -> Question {
     let container = |name: &str| {
         json!({"name": name, "image": format!("registry.example.com/shop/{name}@sha256:{}", "0".repeat(64)),
             "resources": {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}},
@@ -48,7 +50,7 @@ fn pod(class: &str) -> Question {
             "serviceAccountName": "default", "securityContext": {}, "schedulerName": "default-scheduler"}});
     let resource = json!({"group": "", "version": "v1", "resource": "pods"});
     let kind = json!({"group": "", "version": "v1", "kind": "Pod"});
-    ("/mutate-pods-v1", review(&resource, &kind, "CREATE", &object, &Value::Null))
+    (path, review(&resource, &kind, "CREATE", &object, &Value::Null))
 }
 
 fn kata_config(operation: &str) -> Question {
@@ -67,14 +69,20 @@ fn kata_config(operation: &str) -> Question {
     (path, review(&resource, &kind, operation, &object("debug"), &old))
 }
 
-/// A round of a hundred.
-pub fn round() -> Vec<Question> {
+/// A round of a hundred for the operator.
+pub fn of_operator() -> Vec<Question> {
     (0..100)
         .map(|index| match index % 20 {
             7 => kata_config("CREATE"),
             17 => kata_config("UPDATE"),
-            index if index % 3 == 0 => pod("kata"),
-            _ => pod("runc"),
+            index if index % 3 == 0 => pod("/mutate-pods-v1", "kata"),
+            _ => pod("/mutate-pods-v1", "runc"),
         })
         .collect()
+}
+
+/// A round of ten for the webhook of peer pods: all of its class, as API servers with match conditions ask, but one.
+pub fn of_webhook() -> Vec<Question> {
+    let class = |index| if index == 0 { "runc" } else { REMOTE_RUNTIME_CLASS };
+    (0..10).map(|index| pod(PATH, class(index))).collect()
 }

@@ -1,8 +1,10 @@
-//! The server as a process, and what the kernel says of it.
+//! The servers as processes, and what the kernel says of it.
 
+use std::any::Any;
 use std::io::{BufRead, BufReader, Write as _};
 use std::num::NonZeroU32;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,6 +14,9 @@ use osc_admission::memory_overhead::{self, Overhead};
 use osc_admission::{Server, kata_config};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::process;
+use crate::questions::{self, Question};
 
 /// Makes this program the server.
 pub const FLAG: &str = "--serve";
@@ -55,17 +60,32 @@ pub async fn run() {
 }
 
 /// Ends when dropped.
+struct Own(Child);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server that runs. Ends when dropped.
 pub struct Process {
-    child: Child,
+    /// What it is.
+    pub name: &'static str,
+    id: u32,
     /// Where it serves.
     pub address: String,
     /// Whom to trust.
     pub trusted: String,
+    /// A round of what it is asked.
+    pub questions: fn() -> Vec<Question>,
+    _ends: Box<dyn Any + Sync>,
 }
 
 impl Process {
-    /// Starts one.
-    pub fn start() -> Self {
+    /// The webhooks of the operator, without the rest of it.
+    pub fn operator() -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .arg(FLAG)
             .stdin(Stdio::piped())
@@ -75,11 +95,37 @@ impl Process {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let address = lines.next().expect("the server says where it serves");
         let trusted: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-        Self { child, address, trusted: trusted.join("\n") }
+        Self {
+            name: "operator",
+            id: child.id(),
+            address,
+            trusted: trusted.join("\n"),
+            questions: questions::of_operator,
+            _ends: Box::new(Own(child)),
+        }
+    }
+
+    /// The webhook of peer pods, as it is shipped.
+    pub fn webhook() -> Self {
+        let (folder, stored) = (tempfile::tempdir().unwrap(), process::certificates());
+        process::put(folder.path(), &stored);
+        let mut command = process::command(folder.path());
+        command.env("RUST_LOG", "info");
+        let webhook = process::Webhook::start(command);
+        // It looks at the directory as soon as it serves.
+        std::thread::sleep(Duration::from_millis(200));
+        Self {
+            name: "osc-webhook",
+            id: webhook.child.id(),
+            address: webhook.address.clone(),
+            trusted: stored.authorities,
+            questions: questions::of_webhook,
+            _ends: Box::new((Mutex::new(webhook), folder)),
+        }
     }
 
     fn read(&self, file: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("the server runs")
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.id)).expect("the server runs")
     }
 
     /// Peak resident memory in MB.
@@ -98,12 +144,5 @@ impl Process {
         let ticks: f64 =
             fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().unwrap()).sum();
         Duration::from_secs_f64(ticks / TICKS)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

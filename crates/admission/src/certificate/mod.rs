@@ -16,6 +16,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::tls::Profile;
+
 /// Why a certificate is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
@@ -96,11 +98,10 @@ impl Current {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// TLS 1.2 and 1.3, with whatever certificate is in use when a client comes.
-    pub fn server_config(&self) -> Result<ServerConfig, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+    /// TLS as the profile has it, with whatever certificate is in use when a client comes.
+    pub fn server_config(&self, profile: &Profile) -> Result<ServerConfig, rustls::Error> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(profile.provider()))
+            .with_protocol_versions(profile.versions())?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(self.clone()));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -2,21 +2,20 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use kube::core::admission::Operation;
 
-use super::Server;
-use crate::review;
+use super::{Outcome, Server};
+use crate::review::{self, Verdict};
 
 /// The largest question: API servers take objects of 3 MiB, and ask with the old and the new one.
 pub const BODY_LIMIT: usize = 7 * 1024 * 1024;
-/// How long a body may take. API servers wait no longer than 30 seconds for an answer.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A refusal of the exchange itself: status and words.
 struct Refusal(StatusCode, String);
@@ -33,25 +32,36 @@ pub async fn answer(
             Some(_) => text(StatusCode::OK, "ok\n".to_owned()),
             None => text(StatusCode::SERVICE_UNAVAILABLE, "there is no serving certificate yet\n".to_owned()),
         },
-        _ => match exchange(&server, &path, request).await {
-            Ok(body) => json(body),
-            Err(Refusal(status, words)) => {
-                tracing::warn!(path, status = status.as_u16(), words, "a request was refused");
-                let mut response = text(status, format!("{words}\n"));
-                if status == StatusCode::METHOD_NOT_ALLOWED {
-                    response.headers_mut().insert(ALLOW, http::HeaderValue::from_static("POST"));
-                }
-                response
-            }
-        },
+        _ => {
+            let begin = Instant::now();
+            let (outcome, response) = match exchange(&server, &path, request).await {
+                Ok((outcome, body)) => (outcome, json(body)),
+                Err(refusal) => (Outcome::NoReview, refused(&path, refusal)),
+            };
+            (server.observer)(outcome, begin.elapsed());
+            response
+        }
     })
+}
+
+fn refused(path: &str, Refusal(status, words): Refusal) -> Response<Full<Bytes>> {
+    tracing::warn!(path, status = status.as_u16(), words, "a request was refused");
+    let mut response = text(status, format!("{words}\n"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, http::HeaderValue::from_static("POST"));
+    }
+    response
 }
 
 fn reads(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
 }
 
-async fn exchange(server: &Server, path: &str, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
+async fn exchange(
+    server: &Server,
+    path: &str,
+    request: Request<Incoming>,
+) -> Result<(Outcome, Vec<u8>), Refusal> {
     let Some(handler) = server.handlers.get(path) else {
         let known: Vec<&str> = server.handlers.keys().copied().collect();
         let words = format!("nothing is served at {path}; known are {}", known.join(", "));
@@ -62,17 +72,48 @@ async fn exchange(server: &Server, path: &str, request: Request<Incoming>) -> Re
         return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, words));
     }
     content_type(&request)?;
-    let body = body(request).await?;
+    let late =
+        |status, what| move |_| Refusal(status, format!("{what} within {} ms", server.deadline.as_millis()));
+    let end = tokio::time::Instant::now() + server.deadline;
+    let body = tokio::time::timeout_at(end, body(request)).await;
+    let body = body.map_err(late(StatusCode::REQUEST_TIMEOUT, "the body did not arrive"))??;
     let question = review::read(&body).map_err(|error| Refusal(error.status, error.words))?;
     drop(body);
-    let verdict = handler(question.clone()).await;
-    if let review::Verdict::Refuse(why) = &verdict {
-        let (name, namespace) = (&question.name, question.namespace.as_deref().unwrap_or_default());
-        tracing::info!(path, name, namespace, operation = ?question.operation, why, "refused");
-    }
-    review::answer(&question, verdict).map_err(|error| {
+    let (reply, about) = (review::Reply::to(&question), About::of(&question));
+    let verdict = tokio::time::timeout_at(end, handler(question)).await;
+    let verdict = verdict.map_err(late(StatusCode::GATEWAY_TIMEOUT, "there was no answer"))?;
+    about.log(path, &verdict);
+    let outcome = Outcome::from(&verdict);
+    let answer = reply.with(verdict).map_err(|error| {
         Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the answer: {error}"))
-    })
+    })?;
+    Ok((outcome, answer))
+}
+
+/// What of a question is logged.
+struct About {
+    name: String,
+    namespace: String,
+    operation: Operation,
+}
+
+impl About {
+    fn of(question: &review::Request) -> Self {
+        let namespace = question.namespace.clone().unwrap_or_default();
+        Self { name: question.name.clone(), namespace, operation: question.operation.clone() }
+    }
+
+    /// What was not let through. Of something malformed it is not known what it contains: only its author is told.
+    fn log(&self, path: &str, verdict: &Verdict) {
+        let Self { name, namespace, operation } = self;
+        match verdict {
+            Verdict::Refuse(why) => tracing::info!(path, name, namespace, ?operation, why, "refused"),
+            Verdict::Malformed(_) => {
+                tracing::info!(path, name, namespace, ?operation, "refused as malformed");
+            }
+            Verdict::Allow { .. } => {}
+        }
+    }
 }
 
 fn content_type(request: &Request<Incoming>) -> Result<(), Refusal> {
@@ -98,15 +139,10 @@ async fn body(request: Request<Incoming>) -> Result<Bytes, Refusal> {
     if announced.is_some_and(|length: usize| length > BODY_LIMIT) {
         return Err(too_large());
     }
-    let reading = Limited::new(request.into_body(), BODY_LIMIT).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(Refusal(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"))),
-        Err(_) => {
-            let words = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
-            Err(Refusal(StatusCode::REQUEST_TIMEOUT, words))
-        }
+    match Limited::new(request.into_body(), BODY_LIMIT).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(Refusal(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"))),
     }
 }
 

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::certificate::Current;
 use crate::review::{Request, Verdict};
+use crate::tls::Profile;
 
 /// Connections at one time. Every API server of a cluster keeps a few.
 const CONNECTIONS: usize = 512;
@@ -33,23 +34,81 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_mins(3);
 /// How long requests that are under way may take when the server is to end: somewhat less than a pod is given.
 const GRACE: Duration = Duration::from_secs(8);
+/// How long an answer may take, its question included. API servers wait no longer than that for one.
+const DEADLINE: Duration = Duration::from_secs(30);
 /// Pause after the system refused a connection, for want of file descriptors, say.
 const REFUSED: Duration = Duration::from_millis(100);
 
 /// Answers the questions of one path.
 pub type Handler = Arc<dyn Fn(Request) -> BoxFuture<'static, Verdict> + Send + Sync>;
 
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The object passes with changes.
+    Changed,
+    /// The object passes as it is.
+    Unchanged,
+    /// The object does not pass.
+    Refused,
+    /// The object is not what it should be.
+    Malformed,
+    /// The question was none, or came too late.
+    NoReview,
+}
+
+impl From<&Verdict> for Outcome {
+    fn from(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Allow { patch, .. } if patch.is_empty() => Self::Unchanged,
+            Verdict::Allow { .. } => Self::Changed,
+            Verdict::Refuse(_) => Self::Refused,
+            Verdict::Malformed(_) => Self::Malformed,
+        }
+    }
+}
+
+/// Is told of every exchange: how it ended, and how long it took from the head of the request to the answer.
+pub type Observer = Arc<dyn Fn(Outcome, Duration) + Send + Sync>;
+
 /// What is served.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Server {
     handlers: BTreeMap<&'static str, Handler>,
     certificate: Current,
+    profile: Profile,
+    deadline: Duration,
+    observer: Observer,
 }
 
 impl Server {
     /// One that answers nothing yet, with that certificate.
     pub fn new(certificate: Current) -> Self {
-        Self { handlers: BTreeMap::new(), certificate }
+        Self {
+            handlers: BTreeMap::new(),
+            certificate,
+            profile: Profile::default(),
+            deadline: DEADLINE,
+            observer: Arc::new(|_, _| {}),
+        }
+    }
+
+    /// With these versions and suites of TLS.
+    #[must_use]
+    pub fn profile(self, profile: Profile) -> Self {
+        Self { profile, ..self }
+    }
+
+    /// Who is not answered by then, as the question does not arrive or the answer is not found, is told so.
+    #[must_use]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// Tells of every exchange.
+    #[must_use]
+    pub fn observe(self, observer: impl Fn(Outcome, Duration) + Send + Sync + 'static) -> Self {
+        Self { observer: Arc::new(observer), ..self }
     }
 
     /// Answers the questions that come to this path.
@@ -69,7 +128,7 @@ impl Server {
 
     /// Serves until cancelled; then lets requests that are under way come to their end.
     pub async fn serve(self, listener: TcpListener, cancel: CancellationToken) -> Result<(), rustls::Error> {
-        let acceptor = TlsAcceptor::from(Arc::new(self.certificate.server_config()?));
+        let acceptor = TlsAcceptor::from(Arc::new(self.certificate.server_config(&self.profile)?));
         let server = Arc::new(self);
         let graceful = GracefulShutdown::new();
         let room = Arc::new(Semaphore::new(CONNECTIONS));
@@ -92,6 +151,8 @@ impl Server {
                 }
             }
         }
+        // Who comes now shall be led elsewhere at once, not wait for somebody who will not come.
+        drop(listener);
         if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests were not answered in time; ending all the same");
         }

@@ -247,6 +247,9 @@ async fn it_ends_when_what_is_under_way_is_answered() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!under_way.is_finished());
     running.cancel.cancel();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!under_way.is_finished());
+    assert!(TcpStream::connect(running.address).await.is_err(), "nobody waits at a closed door");
     running.task.await.unwrap().unwrap();
     assert_eq!(under_way.await.unwrap().0, StatusCode::OK);
     assert!(TcpStream::connect(running.address).await.is_err());

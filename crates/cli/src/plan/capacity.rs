@@ -6,10 +6,10 @@ use k8s_openapi::api::core::v1::{Node, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use osc_devcluster::sim::node::{is_cordoned, taints};
 use osc_devcluster::sim::placement::untolerated;
+use osc_engine::quantity::{cpu, memory, thousandths};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::room::quantity::{cpu, memory, thousandths};
 use crate::room::{Amount, used};
 use crate::snapshot::Snapshot;
 

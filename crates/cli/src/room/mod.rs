@@ -1,13 +1,10 @@
 //! What pods ask for and what nodes have.
 
-pub mod quantity;
-
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Node, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-
-use quantity::{cpu, memory, thousandths};
+use osc_engine::quantity::{cpu, memory, thousandths};
 
 /// CPU and memory, in thousandths of a CPU and of a byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,9 @@
 use osc_api::names;
 use osc_api::peerpods;
 use osc_api::peerpods::webhook::{
-    CONFIGURATION, DEPLOYMENT, EXCLUDED_NAMESPACES, MATCH_CONDITION, PATH, SECRET, SERVICE, WEBHOOK,
+    CERTIFICATE_DIRECTORY, CLASS_VARIABLE, CONFIGURATION, DEPLOYMENT, EXCLUDED_NAMESPACES, HEALTH_PORT,
+    MATCH_CONDITION, MATCH_CONDITION_NAME, METRICS_PORT, NAMESPACE_LABEL, NAMESPACE_VARIABLE, PATH, PORT,
+    RESOURCE_VARIABLE, SECRET, SERVICE, SERVICE_PORT, VOLUME, WEBHOOK,
 };
 use serde_json::{Value, json};
 
@@ -18,14 +20,8 @@ use crate::desired::{Desired, owned_by, with_identity};
 use crate::object::{Kind, ObjectId, holds, is_deleted};
 use crate::observed::{KataConfigView, Observed, Settings};
 use crate::plan::Step;
-use crate::security::webhooks::{
-    CERTIFICATE_DIRECTORY, INJECT_BUNDLE, PORT, SERVICE_PORT, SERVING_CERTIFICATE,
-};
+use crate::security::webhooks::{INJECT_BUNDLE, SERVING_CERTIFICATE};
 
-/// Port of its health.
-const HEALTH_PORT: u16 = 8081;
-/// Port of its metrics.
-const METRICS_PORT: u16 = 8080;
 /// How long an API server waits for an answer, in seconds.
 const TIMEOUT: u8 = 5;
 
@@ -104,9 +100,9 @@ fn service(observed: &Observed, settings: &Settings, kata_config: &KataConfigVie
 fn deployment(situation: &Situation<'_>, kata_config: &KataConfigView, image: &str) -> Desired {
     let settings = situation.settings;
     let fixed = [
-        ("PEERPODS_NAMESPACE", settings.namespace.as_str()),
-        ("TARGET_RUNTIMECLASS", names::REMOTE_RUNTIME_CLASS),
-        ("POD_VM_EXTENDED_RESOURCE", peerpods::VM_RESOURCE),
+        (NAMESPACE_VARIABLE, settings.namespace.as_str()),
+        (CLASS_VARIABLE, names::REMOTE_RUNTIME_CLASS),
+        (RESOURCE_VARIABLE, peerpods::VM_RESOURCE),
     ];
     let fixed = fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let env: Vec<Value> = fixed
@@ -133,7 +129,7 @@ fn deployment(situation: &Situation<'_>, kata_config: &KataConfigView, image: &s
             "readOnlyRootFilesystem": true,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "webhook-cert", "mountPath": CERTIFICATE_DIRECTORY, "readOnly": true}],
+        "volumeMounts": [{"name": VOLUME, "mountPath": CERTIFICATE_DIRECTORY, "readOnly": true}],
     });
     let certificate = json!({
         "secretName": SECRET,
@@ -150,7 +146,7 @@ fn deployment(situation: &Situation<'_>, kata_config: &KataConfigView, image: &s
         "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
         "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [apart]}},
         "containers": [container],
-        "volumes": [{"name": "webhook-cert", "secret": certificate}],
+        "volumes": [{"name": VOLUME, "secret": certificate}],
     });
     let spec = json!({
         "replicas": 2,
@@ -186,7 +182,7 @@ fn configuration(observed: &Observed, settings: &Settings) -> Desired {
             "scope": "Namespaced",
         }],
         "namespaceSelector": {"matchExpressions": [{
-            "key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": excluded,
+            "key": NAMESPACE_LABEL, "operator": "NotIn", "values": excluded,
         }]},
         "failurePolicy": if conditions { "Fail" } else { "Ignore" },
         "reinvocationPolicy": "IfNeeded",
@@ -196,7 +192,7 @@ fn configuration(observed: &Observed, settings: &Settings) -> Desired {
     });
     if conditions {
         webhook["matchConditions"] = json!([{
-            "name": "peer-pods", "expression": MATCH_CONDITION,
+            "name": MATCH_CONDITION_NAME, "expression": MATCH_CONDITION,
         }]);
     }
     let mut metadata = json!({"name": CONFIGURATION});

@@ -18,6 +18,7 @@ use futures::{Stream, StreamExt};
 use kube::api::{Api, ListParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource};
+use osc_admission::bind::bind_address;
 use osc_admission::certificate::Current;
 use osc_admission::certificate::authority::Lifetimes;
 use osc_admission::certificate::directory::{self, Directory};
@@ -33,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::words;
 use crate::cache::Cache;
-use crate::options::{BindAddress, Options, bind_address};
+use crate::options::{BindAddress, Options};
 
 /// How long the API server may take to list KataConfigs: less than it waits for the answer.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);

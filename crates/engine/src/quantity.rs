@@ -1,18 +1,24 @@
-//! Quantities of CPU and memory, as far as room on a node is counted.
+//! Quantities of Kubernetes: `250m`, `1.5`, `64Gi`, `1e3`.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// The number behind a quantity, in thousandths: `250m` is 250, `1` is 1000, `1Ki` is 1024000. `None` if it is none.
 pub fn thousandths(quantity: &Quantity) -> Option<i128> {
-    let text = quantity.0.trim();
+    parse(&quantity.0)
+}
+
+/// The same of a text. What is finer than a thousandth is rounded up, as Kubernetes does: who asks for a little gets
+/// that, not nothing.
+pub fn parse(text: &str) -> Option<i128> {
+    let text = text.trim();
     let end =
         text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-' || c == '+')).unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (multiplier, exponent) = match suffix {
         "" => (1, 0),
-        "n" => return Some(decimal(number, 0)? / 1_000_000_000),
-        "u" => return Some(decimal(number, 0)? / 1_000_000),
-        "m" => return Some(decimal(number, 0)? / 1_000),
+        "n" => (1, -9),
+        "u" => (1, -6),
+        "m" => (1, -3),
         "k" => (1, 3),
         "M" => (1, 6),
         "G" => (1, 9),
@@ -26,21 +32,23 @@ pub fn thousandths(quantity: &Quantity) -> Option<i128> {
         "Pi" => (1_i128 << 50, 0),
         "Ei" => (1_i128 << 60, 0),
         _ => {
-            let exponent =
-                suffix.strip_prefix(['e', 'E'])?.parse::<u32>().ok().filter(|exponent| *exponent <= 18)?;
-            (1, exponent)
+            let exponent = suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok();
+            (1, exponent.filter(|exponent| (-18..=18).contains(exponent))?)
         }
     };
-    decimal(number, exponent)?.checked_mul(multiplier)
+    decimal(number, multiplier, exponent)
 }
 
-/// A decimal number times ten to the exponent, in thousandths, rounded down.
-fn decimal(text: &str, exponent: u32) -> Option<i128> {
+/// A decimal number times `multiplier` times ten to the `exponent`, in thousandths, rounded up.
+fn decimal(text: &str, multiplier: i128, exponent: i32) -> Option<i128> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{whole}{fraction}");
     let value: i128 = if digits.is_empty() { return None } else { digits.parse().ok()? };
-    let places = u32::try_from(fraction.len()).ok().filter(|places| *places <= 18)?;
-    value.checked_mul(10_i128.checked_pow(exponent + 3)?)?.checked_div(10_i128.checked_pow(places)?)
+    let value = value.checked_mul(multiplier)?;
+    let places = i32::try_from(fraction.len()).ok().filter(|places| *places <= 18)?;
+    let shift = exponent + 3 - places;
+    let power = 10_i128.checked_pow(shift.unsigned_abs())?;
+    if shift < 0 { Some(-(-value).div_euclid(power)) } else { value.checked_mul(power) }
 }
 
 /// CPU for people: `12.5`.
@@ -82,11 +90,27 @@ mod tests {
         assert_eq!(of("1k"), Some(1_000_000));
         assert_eq!(of("5000000n"), Some(5));
         assert_eq!(of("0.1"), Some(100));
+        assert_eq!(of("1.5Gi"), Some(1_536 * 1024 * 1024 * 1000));
+        assert_eq!(of("0.1Ki"), Some(102_400));
+        assert_eq!(of("25e-2"), Some(250));
+        assert_eq!(of("1E"), Some(1_000_000_000_000_000_000_000));
+        assert_eq!(of("9223372036854775807"), Some(9_223_372_036_854_775_807_000));
+    }
+
+    #[test]
+    fn what_is_finer_than_a_thousandth_is_rounded_up() {
+        assert_eq!(of("1n"), Some(1));
+        assert_eq!(of("1000500u"), Some(1_001));
+        assert_eq!(of("0.0001"), Some(1));
+        assert_eq!(of("1000000n"), Some(1));
+        assert_eq!(of("-1n"), Some(0));
     }
 
     #[test]
     fn what_is_no_quantity_is_none() {
-        for text in ["", "m", "abc", "1X", "1e99", "--1", "1.2.3"] {
+        for text in
+            ["", "m", "abc", "1X", "1e99", "--1", "1.2.3", "1-2", ".", "Gi", "1 Gi", "1e", "1e1.5", "1_000"]
+        {
             assert_eq!(of(text), None, "{text}");
         }
     }
