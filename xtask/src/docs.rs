@@ -40,6 +40,12 @@ fn every_reason_is_explained() {
     ] {
         reasons.extend(camel_case_literals(&text(&format!("crates/engine/src/{file}.rs"))));
     }
+    // Among words of Kubernetes, which objects are full of.
+    for file in ["adaptor", "conditions", "image", "install", "limit", "removal", "webhook"] {
+        let words = camel_case_literals(&text(&format!("crates/engine/src/peerpods/{file}.rs")));
+        let own = |word: &String| ["Peer", "PodVM", "Unknown"].iter().any(|start| word.starts_with(start));
+        reasons.extend(words.into_iter().filter(own));
+    }
     assert!(reasons.contains("NodeDegraded") && reasons.contains("Installing"), "{reasons:?}");
     // Words of other interfaces.
     for word in ["None", "DaemonSet", "MachineConfig", "RuntimeClass"] {

@@ -122,12 +122,14 @@ pub async fn run_with_clouds(
     };
     // Ends with the operator, however that ends: who is killed does nothing any more.
     let keeper = AbortOnDrop(tokio::spawn(keeper.run(leadership.watch(), cancel.clone())));
+    let certificates = webhook::keep_peer_pods(client.clone(), options.clone(), cancel.clone());
+    let certificates = AbortOnDrop(tokio::spawn(certificates));
     let settings = options.settings();
     let reconciler =
         Reconciler { client, cache, watches, applier, settings, clock, metrics, pulse, release_asked: None };
     let in_order = reconciler.run(leadership, cancel.clone()).await;
     cancel.cancel();
-    drop(keeper);
+    drop((keeper, certificates));
     if let Some(webhooks) = webhooks {
         webhooks.finished().await;
     }

@@ -65,7 +65,7 @@ const PEER_PODS_HERE: &[Grant] = &[
         "configmaps",
         &["list", "watch", "patch"],
         &[peerpods::SETTINGS],
-        "engine: peerpods/situation.rs; limit.rs, image.rs and install.rs write what they know",
+        "engine: peerpods/situation.rs; peerpods/limit.rs, peerpods/image.rs and peerpods/install.rs write what they know",
     ),
     grant(
         "",
@@ -78,7 +78,7 @@ const PEER_PODS_HERE: &[Grant] = &[
             "podvm-image-cm",
             "libvirt-podvm-image-cm",
         ],
-        "engine: peerpods/situation.rs: what the image is made from; job.rs image_map, where there is none",
+        "engine: peerpods/situation.rs: what the image is made from; peerpods/job.rs image_map, where there is none",
     ),
     grant(
         "",
@@ -101,7 +101,7 @@ const PEER_PODS_HERE: &[Grant] = &[
         &[peerpods::SSH_KEYS],
         "engine: peerpods/situation.rs: whether there is a key",
     ),
-    grant("batch", "jobs", OWN, &peerpods::IMAGE_JOBS, "engine: peerpods/image.rs and job.rs"),
+    grant("batch", "jobs", OWN, &peerpods::IMAGE_JOBS, "engine: peerpods/image.rs, peerpods/job.rs"),
     grant(PEER_PODS, "peerpodconfigs", OWN, &[peerpods::PEER_POD_CONFIG], "engine: peerpods/limit.rs"),
     grant(
         "events.k8s.io",
@@ -180,6 +180,13 @@ pub const OPERATOR: &[Permissions] = &[
                 &["list", "watch", "patch"],
                 &[names::OPERATOR_NAMESPACE],
                 "engine: desired.rs namespace, applied only where it exists",
+            ),
+            grant(
+                "",
+                "namespaces",
+                READ,
+                &["kube-system"],
+                "engine: peerpods/identity.rs: which cluster this is",
             ),
             grant(
                 MCO,

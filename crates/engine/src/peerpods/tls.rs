@@ -13,9 +13,20 @@ pub const API_SERVER: &str = "cluster";
 pub struct TlsProfile {
     /// `VersionTLS12` or `VersionTLS13`.
     pub min_version: String,
-    /// Names as OpenSSL has them.
+    /// Names as Go has them, which are those of the standard.
     pub ciphers: Vec<String>,
 }
+
+/// What profiles name as OpenSSL does, and the names of the standard. Whatever else a profile may allow is weaker than what
+/// anything here would offer.
+const CIPHERS: [(&str, &str); 6] = [
+    ("ECDHE-ECDSA-AES128-GCM-SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+    ("ECDHE-RSA-AES128-GCM-SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+    ("ECDHE-ECDSA-AES256-GCM-SHA384", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+    ("ECDHE-RSA-AES256-GCM-SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
+    ("ECDHE-ECDSA-CHACHA20-POLY1305", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
+    ("ECDHE-RSA-CHACHA20-POLY1305", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"),
+];
 
 const TLS12: &str = "VersionTLS12";
 const TLS13: &str = "VersionTLS13";
@@ -37,10 +48,12 @@ impl TlsProfile {
 
     fn custom(custom: &Value) -> Self {
         let min_version = if custom["minTLSVersion"] == TLS13 { TLS13 } else { TLS12 };
-        let ciphers = custom["ciphers"].as_array().into_iter().flatten();
+        let asked = custom["ciphers"].as_array();
+        let is_asked = |name: &str| asked.into_iter().flatten().any(|cipher| cipher == name);
+        let ciphers = CIPHERS.iter().filter(|(name, _)| is_asked(name));
         Self {
             min_version: min_version.to_owned(),
-            ciphers: ciphers.filter_map(|cipher| cipher.as_str().map(str::to_owned)).collect(),
+            ciphers: ciphers.map(|(_, standard)| (*standard).to_owned()).collect(),
         }
     }
 
@@ -69,8 +82,10 @@ mod tests {
     #[case::intermediate(json!({"type": "Intermediate"}), &[("TLS_MIN_VERSION", "VersionTLS12")])]
     #[case::old_is_not_that_old(json!({"type": "Old"}), &[("TLS_MIN_VERSION", "VersionTLS12")])]
     #[case::custom(
-        json!({"type": "Custom", "custom": {"minTLSVersion": "VersionTLS11", "ciphers": ["A", "B"]}}),
-        &[("TLS_MIN_VERSION", "VersionTLS12"), ("TLS_CIPHER_SUITES", "A,B")]
+        json!({"type": "Custom", "custom": {"minTLSVersion": "VersionTLS11", "ciphers": [
+            "ECDHE-RSA-AES128-GCM-SHA256", "DES-CBC3-SHA", "ECDHE-ECDSA-CHACHA20-POLY1305",
+        ]}}),
+        &[("TLS_MIN_VERSION", "VersionTLS12"), ("TLS_CIPHER_SUITES", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256")]
     )]
     #[case::unknown(json!({"type": "Future"}), &[])]
     fn the_profile_becomes_variables(#[case] profile: Value, #[case] expected: &[(&str, &str)]) {

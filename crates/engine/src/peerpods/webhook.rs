@@ -163,6 +163,11 @@ fn deployment(situation: &Situation<'_>, kata_config: &KataConfigView, image: &s
     (own(settings, Kind::Deployment, DEPLOYMENT), owned_by(kata_config, object))
 }
 
+/// How API servers reach it; whom they are to trust there, somebody else adds.
+pub fn client_config(namespace: &str) -> Value {
+    json!({"service": {"namespace": namespace, "name": SERVICE, "port": SERVICE_PORT, "path": PATH}})
+}
+
 /// Who is asked about which pods. Where API servers cannot be told to ask about peer pods alone, a webhook that does not
 /// answer must not keep all other pods from being created.
 fn configuration(observed: &Observed, settings: &Settings) -> Desired {
@@ -171,9 +176,7 @@ fn configuration(observed: &Observed, settings: &Settings) -> Desired {
     let conditions = observed.capabilities.match_conditions;
     let mut webhook = json!({
         "name": WEBHOOK,
-        "clientConfig": {"service": {
-            "namespace": settings.namespace, "name": SERVICE, "port": SERVICE_PORT, "path": PATH,
-        }},
+        "clientConfig": client_config(&settings.namespace),
         "rules": [{
             "apiGroups": [""],
             "apiVersions": ["v1"],

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::webhooks;
 use osc_api::names;
+use osc_api::peerpods::webhook as peer_pods;
 
 /// Port of kata-monitor's metrics with TLS.
 pub const MONITOR_TLS_PORT: u16 = 8443;
@@ -93,8 +94,8 @@ pub fn policies(namespace: &str) -> Vec<Value> {
         OPERATOR.allow_dns(namespace),
         OPERATOR.allow_out("allow-apiserver-egress", namespace),
         PEER_PODS_WEBHOOK.deny_all(namespace),
-        PEER_PODS_WEBHOOK.allow_in("allow-webhook-ingress", namespace, &[webhooks::PORT]),
-        PEER_PODS_WEBHOOK.allow_in("allow-metrics-ingress", namespace, &[MONITOR_TLS_PORT]),
+        PEER_PODS_WEBHOOK.allow_in("allow-webhook-ingress", namespace, &[peer_pods::PORT]),
+        PEER_PODS_WEBHOOK.allow_in("allow-metrics-ingress", namespace, &[peer_pods::METRICS_PORT]),
         PEER_PODS_WEBHOOK.allow_dns(namespace),
         PEER_PODS_WEBHOOK.allow_out("allow-apiserver-egress", namespace),
     ];
@@ -128,7 +129,7 @@ mod tests {
     #[case("operator-allow-apiserver-egress", "control-plane=controller-manager", CLOSED, true)]
     #[case("peer-pods-webhook-deny-all", "app=peer-pods-webhook", CLOSED, false)]
     #[case("peer-pods-webhook-allow-webhook-ingress", "app=peer-pods-webhook", &[9443], false)]
-    #[case("peer-pods-webhook-allow-metrics-ingress", "app=peer-pods-webhook", &[8443], false)]
+    #[case("peer-pods-webhook-allow-metrics-ingress", "app=peer-pods-webhook", &[8080], false)]
     #[case("peer-pods-webhook-allow-apiserver-egress", "app=peer-pods-webhook", CLOSED, true)]
     #[case("kata-install-deny-all", "name=osc-rpm-install", CLOSED, false)]
     #[case("kata-install-allow-egress", "name=osc-rpm-install", CLOSED, true)]

@@ -9,13 +9,16 @@ use std::time::Duration;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
+use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use osc_admission::certificate::authority::{Bundle, Lifetimes, Next, Stored};
 use osc_admission::certificate::{CertificateError, Current};
 use osc_api::names;
+use osc_api::peerpods::webhook;
 use osc_engine::security::webhooks::{self, Place};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -40,11 +43,55 @@ const LONGEST: Duration = Duration::from_hours(1);
 pub struct Keeper {
     pub client: Client,
     pub namespace: String,
-    pub place: Place,
-    pub names: Vec<String>,
+    pub subject: Subject,
     pub lifetimes: Lifetimes,
     pub current: Current,
     pub trust: watch::Sender<Option<Trust>>,
+}
+
+/// Whose authority it is.
+pub struct Subject {
+    /// What calls it.
+    names: Vec<String>,
+    /// The Secret that it is kept in.
+    secret: &'static str,
+    /// Kind and name of the configuration by which API servers ask.
+    configuration: (ApiResource, &'static str),
+    /// Its webhooks, and how API servers are to reach each; whom to trust is added.
+    webhooks: Vec<(&'static str, Value)>,
+    /// The Service without which there is nothing to keep, and with which the Secret goes. None: it is kept always.
+    service: Option<&'static str>,
+}
+
+impl Subject {
+    /// The webhooks that the operator itself serves.
+    pub fn own(place: &Place, names: Vec<String>) -> Self {
+        let webhook = |(name, path): (&'static str, &str)| (name, webhooks::client_config(place, path, None));
+        Self {
+            names,
+            secret: webhooks::AUTHORITY_SECRET,
+            configuration: (ApiResource::erase::<ValidatingWebhookConfiguration>(&()), webhooks::VALIDATING),
+            webhooks: webhooks::VALIDATING_PATHS.into_iter().map(webhook).collect(),
+            service: None,
+        }
+    }
+
+    /// The webhook of peer pods, which is a Deployment of its own and mounts the Secret.
+    pub fn peer_pods(namespace: &str) -> Self {
+        let service = webhook::SERVICE;
+        let resource = ApiResource::erase::<MutatingWebhookConfiguration>(&());
+        Self {
+            names: [".svc", ".svc.cluster.local"].map(|end| format!("{service}.{namespace}{end}")).to_vec(),
+            secret: webhook::SECRET,
+            configuration: (resource, webhook::CONFIGURATION),
+            webhooks: vec![(webhook::WEBHOOK, osc_engine::peerpods::webhook::client_config(namespace))],
+            service: Some(service),
+        }
+    }
+
+    fn configuration_words(&self) -> String {
+        format!("{} {}", self.configuration.0.kind, self.configuration.1)
+    }
 }
 
 /// What is known of the cluster.
@@ -52,6 +99,8 @@ pub struct Keeper {
 struct Known {
     secret: Look<Secret>,
     configuration: Look<DynamicObject>,
+    /// Of the Service: its identity.
+    service: Look<Service>,
 }
 
 /// What can go wrong.
@@ -66,8 +115,12 @@ enum Error {
 impl Keeper {
     /// Keeps until cancelled.
     pub async fn run(self, cancel: CancellationToken) {
-        let mut secrets = follow(self.secrets(), webhooks::AUTHORITY_SECRET);
-        let mut configurations = follow(self.configurations(), webhooks::VALIDATING);
+        let mut secrets = follow(self.secrets(), self.subject.secret);
+        let mut configurations = follow(self.configurations(), self.subject.configuration.1);
+        let mut services = match self.subject.service {
+            Some(name) => follow(Api::namespaced(self.client.clone(), &self.namespace), name).left_stream(),
+            None => futures::stream::pending().right_stream(),
+        };
         let mut known = Known::default();
         let mut pause = LONGEST;
         let mut told = String::new();
@@ -77,6 +130,7 @@ impl Keeper {
                 () = cancel.cancelled() => return,
                 Some(secret) = secrets.next() => known.secret = Look::Known(secret),
                 Some(configuration) = configurations.next() => known.configuration = Look::Known(configuration),
+                Some(service) = services.next() => known.service = Look::Known(service),
                 () = tokio::time::sleep(pause) => {}
             }
             pause = match self.keep(&mut known).await {
@@ -103,20 +157,25 @@ impl Keeper {
     }
 
     fn configurations(&self) -> Api<DynamicObject> {
-        let resource = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
-        Api::all_with(self.client.clone(), &resource)
+        Api::all_with(self.client.clone(), &self.subject.configuration.0)
     }
 
     /// Does what there is to do, one thing after the other; says until when there is nothing more.
     async fn keep(&self, known: &mut Known) -> Result<Timestamp, Error> {
-        let Known { secret: Look::Known(secret), configuration: Look::Known(configuration) } = known else {
+        let Known { secret: Look::Known(secret), configuration: Look::Known(configuration), service } = known
+        else {
             return Ok(Timestamp::MAX);
+        };
+        let owner = match (self.subject.service, service) {
+            (None, _) => None,
+            (Some(_), Look::Known(Some(service))) => Some(owner(service)),
+            (Some(_), _) => return Ok(Timestamp::MAX),
         };
         loop {
             let mut bundle = match Bundle::read(&stored(secret.as_ref())) {
                 Ok(bundle) => bundle,
                 Err(error) => {
-                    let secret = webhooks::AUTHORITY_SECRET;
+                    let secret = self.subject.secret;
                     tracing::warn!(%error, secret, "the authority of the webhooks is of no use; making another one");
                     Bundle::default()
                 }
@@ -140,13 +199,13 @@ impl Keeper {
                 });
             }
             let now = WallClock.now();
-            let next = bundle.next(&self.names, true, now, &self.lifetimes);
+            let next = bundle.next(&self.subject.names, true, now, &self.lifetimes);
             if let Next::Wait(until) = next {
                 return Ok(until);
             }
-            bundle.take(next, &self.names, now, &self.lifetimes)?;
+            bundle.take(next, &self.subject.names, now, &self.lifetimes)?;
             tracing::info!(?next, "certificates of the webhooks change");
-            *secret = Some(self.store(secret.as_ref(), &bundle.stored()).await?);
+            *secret = Some(self.store(secret.as_ref(), &bundle.stored(), owner.as_ref()).await?);
         }
     }
 
@@ -154,9 +213,10 @@ impl Keeper {
     fn correction(&self, configuration: &DynamicObject, trusted: &str) -> Option<json_patch::Patch> {
         let mut operations = Vec::new();
         for (index, webhook) in configuration.data["webhooks"].as_array()?.iter().enumerate() {
-            let path = webhooks::VALIDATING_PATHS.iter().find(|(name, _)| webhook["name"] == *name);
-            let Some((name, path)) = path else { continue };
-            let wanted = webhooks::client_config(&self.place, path, Some(trusted));
+            let known = self.subject.webhooks.iter().find(|(name, _)| webhook["name"] == *name);
+            let Some((name, wanted)) = known else { continue };
+            let mut wanted = wanted.clone();
+            wanted["caBundle"] = json!(trusted);
             if webhook["clientConfig"] != wanted {
                 let at = format!("/webhooks/{index}");
                 operations.push(json!({"op": "test", "path": format!("{at}/name"), "value": name}));
@@ -171,22 +231,27 @@ impl Keeper {
         let params =
             PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::<()>::Json(patch.clone());
-        let answer = self.configurations().patch(webhooks::VALIDATING, &params, &patch).await;
+        let answer = self.configurations().patch(self.subject.configuration.1, &params, &patch).await;
         answer.map_err(|source| Error::Api {
-            what: format!(
-                "failed to tell ValidatingWebhookConfiguration {} whom to trust",
-                webhooks::VALIDATING
-            ),
+            what: format!("failed to tell {} whom to trust", self.subject.configuration_words()),
             source: Box::new(source),
         })
     }
 
     /// Replaces that version of the Secret, or creates it.
-    async fn store(&self, replaced: Option<&Secret>, stored: &Stored) -> Result<Secret, Error> {
-        let name = webhooks::AUTHORITY_SECRET;
+    async fn store(
+        &self,
+        replaced: Option<&Secret>,
+        stored: &Stored,
+        owner: Option<&Value>,
+    ) -> Result<Secret, Error> {
+        let name = self.subject.secret;
         let mut metadata = json!({"name": name, "namespace": self.namespace});
         if let Some(version) = replaced.and_then(ResourceExt::resource_version) {
             metadata["resourceVersion"] = json!(version);
+        }
+        if let Some(owner) = owner {
+            metadata["ownerReferences"] = json!([owner]);
         }
         let object = json!({
             "apiVersion": "v1",
@@ -207,6 +272,16 @@ impl Keeper {
             source: Box::new(source),
         })
     }
+}
+
+/// A Service as the owner of its certificate, which goes with it.
+fn owner(service: &Service) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "name": service.name_any(),
+        "uid": service.uid().unwrap_or_default(),
+    })
 }
 
 fn base64(text: &str) -> String {

@@ -208,13 +208,30 @@ pub fn start(
             trust.send_replace(Some(Trust::Told));
             directory.follow(shown, options.pace.directory, cancel).await;
         } else {
-            let (place, names) = (options.place(&namespace), options.names(&namespace));
+            let subject = keeper::Subject::own(&options.place(&namespace), options.names(&namespace));
             let lifetimes = options.pace.lifetimes;
-            let keeper = keeper::Keeper { client, namespace, place, names, lifetimes, current: shown, trust };
-            keeper.run(cancel).await;
+            keeper::Keeper { client, namespace, subject, lifetimes, current: shown, trust }.run(cancel).await;
         }
     });
     Webhooks { certificate: current, server }
+}
+
+/// Keeps the certificate of the webhook of peer pods until cancelled, where nobody else does.
+pub async fn keep_peer_pods(client: Client, options: Options, cancel: CancellationToken) {
+    let (namespace, webhook) = (options.namespace, options.webhook);
+    let source = match webhook.webhook_certificates {
+        Source::Auto => tokio::select! {
+            source = by_cluster(&client) => source,
+            () = cancel.cancelled() => return,
+        },
+        chosen => chosen,
+    };
+    if source == Source::SelfManaged {
+        let subject = keeper::Subject::peer_pods(&namespace);
+        let (current, (trust, _)) = (Current::default(), watch::channel(None));
+        let lifetimes = webhook.pace.lifetimes;
+        keeper::Keeper { client, namespace, subject, lifetimes, current, trust }.run(cancel).await;
+    }
 }
 
 /// Where the certificate comes from: asks the cluster if that is to be found out.
@@ -225,6 +242,11 @@ async fn source(client: &Client, options: &WebhookOptions, directory: &Directory
     if directory.is_filled() {
         return Source::Directory;
     }
+    by_cluster(client).await
+}
+
+/// Where certificates come from on this cluster.
+async fn by_cluster(client: &Client) -> Source {
     let ask = || client.list_api_groups();
     let patiently = ExponentialBuilder::new().with_max_delay(Duration::from_secs(30)).without_max_times();
     let groups = ask.retry(patiently).notify(|error, _| {
