@@ -78,6 +78,26 @@ impl Libvirt {
         result.unwrap_or_else(|_| Err(CreateError::clean(Error::Cancelled(name))))
     }
 
+    /// The network; and a word if nodes on other hosts do not reach machines in it.
+    async fn check_network(&self) -> Result<Option<String>, Error> {
+        let Shared { client, settings } = &*self.shared;
+        let name = &settings.network;
+        let network = creation::network(client, name).await?;
+        if !client.endpoint().is_remote() {
+            return Ok(None);
+        }
+        let xml = client.network_xml(&network).await;
+        let why = host::unreachable_network(
+            &xml.map_err(|said| said.because(format_args!("look at network {name}")))?,
+        )?;
+        Ok(why.map(|why| {
+            format!(
+                "network {name} {why}: worker nodes that are not on that host do not reach pod VMs; let LIBVIRT_NET name a \
+                 network that is routed or bridged"
+            )
+        }))
+    }
+
     async fn check(&self) -> Result<Vec<String>, Vec<Error>> {
         let Shared { client, settings } = &*self.shared;
         // If nobody is let in, nothing else is worth asking.
@@ -93,7 +113,10 @@ impl Libvirt {
             Ok(_) => {}
             Err(error) => errors.push(error),
         }
-        errors.extend(creation::network(client, &settings.network).await.err());
+        match self.check_network().await {
+            Ok(note) => notes.extend(note),
+            Err(error) => errors.push(error),
+        }
         match (creation::pool(client, &settings.pool).await, &settings.image) {
             (Ok((pool, _)), Some((name, key))) => {
                 errors.extend(creation::complete_image(client, &pool, name, key).await.err());
