@@ -31,7 +31,7 @@ impl Arch {
         }
     }
 
-    fn machine(self) -> Option<&'static str> {
+    pub(super) fn machine(self) -> Option<&'static str> {
         match self {
             Self::X86 => None,
             Self::S390x => Some("s390-ccw-virtio"),
