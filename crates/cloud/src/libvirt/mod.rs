@@ -22,7 +22,8 @@ mod transfer;
 pub mod volumes;
 mod wire;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,20 @@ pub struct Libvirt {
 struct Shared {
     client: Client,
     settings: Settings,
+    turns: Turns,
+}
+
+/// One creation of a name at a time: a second one would take what the first has made so far for what a dead one left.
+#[derive(Debug, Default)]
+struct Turns(Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    fn of(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody has or waits for are forgotten.
+        all.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(all.entry(name.to_owned()).or_default())
+    }
 }
 
 impl Libvirt {
@@ -50,7 +65,7 @@ impl Libvirt {
     pub fn new(account: &Account) -> Result<Self, Error> {
         let settings = Settings::read(account)?;
         let client = Client::new(settings.endpoint.clone());
-        Ok(Self { shared: Arc::new(Shared { client, settings }) })
+        Ok(Self { shared: Arc::new(Shared { client, settings, turns: Turns::default() }) })
     }
 
     /// Creates in a task of its own, so that what was made is taken back even if nobody waits for it any more.
@@ -59,7 +74,9 @@ impl Libvirt {
         let (shared, spec, name) = (Arc::clone(&self.shared), spec.clone(), spec.name.clone());
         let watched = stop.clone();
         let task = tokio::spawn(async move {
-            let Shared { client, settings } = &*shared;
+            let Shared { client, settings, turns } = &*shared;
+            let turn = turns.of(&spec.name);
+            let _turn = turn.lock().await;
             let created = Creation { client, settings, spec: &spec, stop: &watched }.run().await;
             match created {
                 // The last moment at which nobody may be there to hear of it.
@@ -80,7 +97,7 @@ impl Libvirt {
 
     /// The network; and a word if nodes on other hosts do not reach machines in it.
     async fn check_network(&self) -> Result<Option<String>, Error> {
-        let Shared { client, settings } = &*self.shared;
+        let Shared { client, settings, .. } = &*self.shared;
         let name = &settings.network;
         let network = creation::network(client, name).await?;
         if !client.endpoint().is_remote() {
@@ -99,7 +116,7 @@ impl Libvirt {
     }
 
     async fn check(&self) -> Result<Vec<String>, Vec<Error>> {
-        let Shared { client, settings } = &*self.shared;
+        let Shared { client, settings, .. } = &*self.shared;
         // If nobody is let in, nothing else is worth asking.
         let capabilities = client.capabilities().await;
         let capabilities = capabilities.map_err(|said| vec![said.because("ask for capabilities")])?;

@@ -177,3 +177,16 @@ async fn a_deletion_that_died_half_way_is_gone_on_with() {
     assert_eq!(cloud.delete(&again.id).await, Ok(Deletion::Deleted));
     assert_eq!(host.left(), [] as [&str; 0]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_ask_for_the_same_machine_at_once_get_one() {
+    let host = Host::start();
+    let cloud = host.provider();
+    let spec = spec("web");
+    let (one, two) = tokio::join!(cloud.create(&spec), cloud.create(&spec));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.id, two.id);
+    assert_eq!(cloud.list(&owner()).await.unwrap().len(), 1);
+    assert_eq!(cloud.delete(&one.id).await, Ok(Deletion::Deleted));
+    assert_eq!(host.left(), [] as [&str; 0]);
+}
