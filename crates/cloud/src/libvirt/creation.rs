@@ -159,9 +159,11 @@ impl Creation<'_> {
         let action = format!("define domain {name}");
         match self.client.domain_define(&plan.xml()).await {
             Ok(domain) => Ok(domain),
-            Err(said) if said.is(code::OPERATION_FAILED) => {
+            Err(Failure::Said { code: code::OPERATION_FAILED, message })
+                if message.contains("already exists") =>
+            {
                 // Someone was quicker: nothing of it is ours.
-                Err(Error::Busy { kind: Kind::Libvirt, message: said.because(action).to_string() }.into())
+                Err(Error::Busy { kind: Kind::Libvirt, message: format!("{message} ({action})") }.into())
             }
             Err(said @ Failure::Said { .. }) => Err(said.because(action).into()),
             Err(Failure::Unknown(error)) => Err(self.undo_unheard(marks, error).await),
