@@ -1,0 +1,5 @@
+//! Where pod VMs run, and what they boot from.
+
+pub mod aws;
+mod http_client;
+//pub mod image;
