@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs what the tests need and the machine lacks: kubectl, promtool, git, Python, containerd and tools for packages
-# (Debian and Ubuntu), cargo-deny and the Python client of Kubernetes.
+# Installs what the tests need and the machine lacks: kubectl, promtool, git, Python, containerd, tools for packages and
+# disks, a registry (Debian and Ubuntu), cargo-deny, the Python client of Kubernetes, and moto.
 set -euo pipefail
 
 CARGO_DENY_VERSION=0.20.2
 # As in crates/proof/src/conformance/python.rs.
 PYTHON_CLIENT_VERSION=37.0.2
+# As in crates/cloud/tests/it/cloud.rs.
+MOTO_VERSION=5.2.5
 tools="${XDG_CACHE_HOME:-$HOME/.cache}/osc/tools"
 
 missing=()
@@ -20,6 +22,9 @@ command -v createrepo_c >/dev/null || missing+=(createrepo-c)
 command -v dnf >/dev/null || missing+=(dnf)
 command -v zstd >/dev/null || missing+=(zstd)
 command -v xz >/dev/null || missing+=(xz-utils)
+# Images of pod VMs: disks are converted, and pulled from a registry on loopback.
+command -v qemu-img >/dev/null || missing+=(qemu-utils)
+command -v docker-registry >/dev/null || missing+=(docker-registry)
 # Debian splits what a virtual environment needs from Python itself.
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 
@@ -45,7 +50,7 @@ without_services() {
 if [ "${#missing[@]}" -gt 0 ]; then
     if ! command -v apt-get >/dev/null; then
         echo "Missing: ${missing[*]} (names of Debian packages). This script installs them with apt-get only;" >&2
-        echo "on this system, install git, kubectl, promtool, python3, containerd, runc, rpmbuild, createrepo_c, dnf, zstd and xz with its own package manager and try again." >&2
+        echo "on this system, install git, kubectl, promtool, python3, containerd, runc, rpmbuild, createrepo_c, dnf, zstd, xz, qemu-img and docker-registry with its own package manager and try again." >&2
         exit 1
     fi
     echo "installing ${missing[*]}"
@@ -53,7 +58,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
     without_services as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -q -y --no-install-recommends "${missing[@]}"
     # Nor at the next start of the machine.
-    for service in prometheus containerd; do
+    for service in prometheus containerd docker-registry; do
         case " ${missing[*]} " in
         *" $service "*) as_root systemctl disable "$service.service" >/dev/null 2>&1 || true ;;
         esac
@@ -73,4 +78,13 @@ if ! "$python/bin/python" -c 'import kubernetes' 2>/dev/null; then
     rm -rf "$python"
     python3 -m venv "$python"
     "$python/bin/pip" install --quiet --disable-pip-version-check "kubernetes==$PYTHON_CLIENT_VERSION"
+fi
+
+# A server that stands in for AWS.
+moto="${XDG_CACHE_HOME:-$HOME/.cache}/osc/python-moto-$MOTO_VERSION"
+if ! "$moto/bin/python" -c 'import moto.server, moto.ec2, moto.s3, moto.iam' 2>/dev/null; then
+    echo "installing moto $MOTO_VERSION into $moto"
+    rm -rf "$moto"
+    python3 -m venv "$moto"
+    "$moto/bin/pip" install --quiet --disable-pip-version-check "moto[ec2,s3,sts,iam,server]==$MOTO_VERSION"
 fi

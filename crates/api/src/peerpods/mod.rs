@@ -2,6 +2,7 @@
 
 pub mod keys;
 mod resources;
+pub mod tags;
 
 pub use resources::{
     PeerPod, PeerPodConfig, PeerPodConfigSpec, PeerPodConfigStatus, PeerPodSpec, PeerPodStatus, crds,

@@ -100,7 +100,8 @@ impl Client {
         let region = get("AWS_REGION").ok_or_else(|| Error::Setting {
             key: "AWS_REGION".to_owned(),
             found: "not set".to_owned(),
-            todo: "set it in config map peer-pods-cm to the region of the cluster, for instance eu-west-1".to_owned(),
+            todo: "set it in config map peer-pods-cm to the region of the cluster, for instance eu-west-1"
+                .to_owned(),
         })?;
         if !region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
             return Err(Error::Setting {
@@ -400,7 +401,8 @@ mod tests {
         #[case] bucket: Option<&str>,
         #[case] expected: &str,
     ) {
-        let request = client(pairs).request(&call(Service::S3, bucket), None, SystemTime::UNIX_EPOCH).unwrap();
+        let request =
+            client(pairs).request(&call(Service::S3, bucket), None, SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(request.uri().to_string(), expected);
     }
 
@@ -408,7 +410,8 @@ mod tests {
     fn requests_are_signed_for_their_service_and_region() {
         let client = client(&[("AWS_REGION", "eu-west-1")]);
         let keys = Credentials::new("AKIDEXAMPLE", "secret", Some("session".to_owned()), None, "test");
-        let request = client.request(&call(Service::S3, Some("disks")), Some(&keys), SystemTime::UNIX_EPOCH).unwrap();
+        let request =
+            client.request(&call(Service::S3, Some("disks")), Some(&keys), SystemTime::UNIX_EPOCH).unwrap();
         let header = |name: &str| request.headers()[name].to_str().unwrap();
         assert!(header("authorization").contains("AKIDEXAMPLE/19700101/eu-west-1/s3/aws4_request"));
         assert_eq!(header("x-amz-security-token"), "session");
@@ -429,7 +432,11 @@ mod tests {
     #[test]
     fn parameters_are_numbered() {
         let tags = BTreeMap::from([("a b".to_owned(), "1&2".to_owned())]);
-        let params = Params::new().list("ImageId", ["x", "y"]).tagged(&tags).filter("name", ["n"]).tags("image", &tags);
+        let params = Params::new()
+            .list("ImageId", ["x", "y"])
+            .tagged(&tags)
+            .filter("name", ["n"])
+            .tags("image", &tags);
         assert_eq!(
             params.encode("Do", "1"),
             "Action=Do&Version=1&ImageId.1=x&ImageId.2=y&Filter.1.Name=tag%3Aa%20b&Filter.1.Value.1=1%262\

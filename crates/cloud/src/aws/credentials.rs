@@ -104,7 +104,11 @@ impl Source {
     }
 
     /// Keys to sign with. `assume` takes on a role: role and token in, keys out.
-    pub fn keys(&self, now: SystemTime, assume: impl Fn(&str, &str) -> Result<Session>) -> Result<Credentials> {
+    pub fn keys(
+        &self,
+        now: SystemTime,
+        assume: impl Fn(&str, &str) -> Result<Session>,
+    ) -> Result<Credentials> {
         let (role, token_file) = match &self.login {
             Login::Keys { id, secret, session } => {
                 return Ok(Credentials::new(id, secret, session.clone(), None, "peer-pods-secret"));
@@ -145,7 +149,8 @@ fn token(file: &str) -> Result<String> {
         found,
         todo: "the token of the service account has to be mounted there".to_owned(),
     };
-    let token = std::fs::read_to_string(file).map_err(|error| wrong(format!("{file} cannot be read: {error}")))?;
+    let token =
+        std::fs::read_to_string(file).map_err(|error| wrong(format!("{file} cannot be read: {error}")))?;
     let token = token.trim();
     if token.is_empty() {
         return Err(wrong(format!("{file} is empty")));

@@ -210,7 +210,9 @@ impl Aws {
     /// An image of anybody's.
     pub fn image(&self, id: &str) -> Result<Option<Image>> {
         match self.images(&Params::new().list("ImageId", [id])) {
-            Ok(images) => Ok(images.into_iter().find(|image| image.id == id && image.state != "deregistered")),
+            Ok(images) => {
+                Ok(images.into_iter().find(|image| image.id == id && image.state != "deregistered"))
+            }
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }

@@ -177,7 +177,9 @@ impl Aws {
 
     /// Ends a machine. Its disks go with it.
     pub fn terminate(&self, id: &str) -> Result<()> {
-        self.client.query(Service::Ec2, "TerminateInstances", &Params::new().list("InstanceId", [id])).map(drop)
+        self.client
+            .query(Service::Ec2, "TerminateInstances", &Params::new().list("InstanceId", [id]))
+            .map(drop)
     }
 
     /// A machine, also one that is gone, for as long as AWS remembers it.

@@ -8,6 +8,7 @@ mod error;
 mod images;
 mod instances;
 mod network;
+mod provider;
 mod s3;
 mod sts;
 mod xml;
@@ -18,6 +19,7 @@ pub use error::{Error, Refusal, Result};
 pub use images::{Image, Import, NewImage, Snapshot};
 pub use instances::{Machine, NewMachine};
 pub use network::{InstanceType, SecurityGroup, Subnet};
+pub use provider::Ec2;
 pub use s3::{Bucket, Object, Upload};
 
 use client::{Client, Params, Service};

@@ -69,11 +69,18 @@ impl Provider for Ec2 {
             // Nobody waits for it any more: what was made would be found by nobody.
             if let Err(Ok(made)) = answer.send(result) {
                 let gone = inner.delete(&made.id);
-                tracing::warn!(id = made.id, name = made.name, ?gone, "a machine nobody waits for was taken back");
+                tracing::warn!(
+                    id = made.id,
+                    name = made.name,
+                    ?gone,
+                    "a machine nobody waits for was taken back"
+                );
             }
         });
         Box::pin(async {
-            arrives.await.unwrap_or_else(|_| Err(Error::Cancelled("the creation of a machine".to_owned()).into()))
+            arrives
+                .await
+                .unwrap_or_else(|_| Err(Error::Cancelled("the creation of a machine".to_owned()).into()))
         })
     }
 
@@ -104,7 +111,9 @@ impl Provider for Ec2 {
     fn verify(&self) -> BoxFuture<'_, Result<Vec<String>, Vec<Error>>> {
         let inner = Arc::clone(&self.inner);
         let task = tokio::task::spawn_blocking(move || inner.verify());
-        Box::pin(async move { task.await.unwrap_or_else(|error| Err(vec![Error::Cancelled(error.to_string())])) })
+        Box::pin(
+            async move { task.await.unwrap_or_else(|error| Err(vec![Error::Cancelled(error.to_string())])) },
+        )
     }
 }
 
@@ -182,7 +191,8 @@ impl Inner {
             key: "PODVM_AMI_ID",
         })?;
         let template = self.flag("USE_PODVM_LAUNCHTEMPLATE", false)?;
-        let size = spec.root_disk_gib.map_or_else(|| self.root_disk(), Ok)?.max(found.size.map_or(0, u64::from));
+        let size =
+            spec.root_disk_gib.map_or_else(|| self.root_disk(), Ok)?.max(found.size.map_or(0, u64::from));
         let mut tags = self.extra_tags()?;
         tags.extend(spec.tags.pairs().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())));
         tags.insert("Name".to_owned(), spec.name.clone());
@@ -194,7 +204,8 @@ impl Inner {
             groups: if template { Vec::new() } else { list(self.account.need("AWS_SG_IDS")?) },
             public_address: self.flag("USE_PUBLIC_IP", false)?,
             key_pair: self.account.get("SSH_KP_NAME").map(str::to_owned),
-            template: template.then(|| self.account.get("PODVM_LAUNCHTEMPLATE_NAME").unwrap_or("kata").to_owned()),
+            template: template
+                .then(|| self.account.get("PODVM_LAUNCHTEMPLATE_NAME").unwrap_or("kata").to_owned()),
             root_disk: Some((found.root_device.unwrap_or_else(|| "/dev/xvda".to_owned()), size)),
             confidential: self.confidential()?,
             user_data: spec.user_data.clone(),
@@ -407,7 +418,8 @@ impl Inner {
         });
         let others = self.account.get("PODVM_INSTANCE_TYPES").map(list).unwrap_or_default();
         let first = self.instance_type(None).to_owned();
-        let named = others.into_iter().filter(|name| *name != first).map(|name| ("PODVM_INSTANCE_TYPES", name));
+        let named =
+            others.into_iter().filter(|name| *name != first).map(|name| ("PODVM_INSTANCE_TYPES", name));
         for (key, name) in std::iter::once(("PODVM_INSTANCE_TYPE", first.clone())).chain(named) {
             match self.aws.instance_type(&name)? {
                 None => {

@@ -37,10 +37,8 @@ struct Keys {
 
 /// Takes on a role.
 pub(super) fn assume(client: &Client, role: &str, token: &str) -> Result<Session> {
-    let params = Params::new()
-        .with("RoleArn", role)
-        .with("RoleSessionName", SESSION)
-        .with("WebIdentityToken", token);
+    let params =
+        Params::new().with("RoleArn", role).with("RoleSessionName", SESSION).with("WebIdentityToken", token);
     let body = client.query(Service::Sts, ACTION, &params)?;
     let answer: Answer = xml::read(Service::Sts, ACTION, &body)?;
     let keys = answer.result.credentials;

@@ -50,7 +50,8 @@ pub(super) fn read<T: DeserializeOwned>(service: Service, action: &str, body: &s
 /// Whether S3 answered with an error.
 pub(super) fn is_error(body: &str) -> bool {
     let start = body.trim_start();
-    let start = start.strip_prefix("<?xml").and_then(|rest| rest.split_once("?>")).map_or(start, |(_, rest)| rest);
+    let start =
+        start.strip_prefix("<?xml").and_then(|rest| rest.split_once("?>")).map_or(start, |(_, rest)| rest);
     start.trim_start().starts_with("<Error>")
 }
 
@@ -86,9 +87,15 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case("<Response><Errors><Error><Code>A</Code><Message>it&apos;s &lt;b&gt;</Message></Error></Errors><RequestID>1</RequestID></Response>")]
-    #[case("<?xml version=\"1.0\"?>\n<Error><Code>A</Code><Message>it&apos;s &lt;b&gt;</Message><Key>k</Key></Error>")]
-    #[case("<ErrorResponse xmlns=\"x\"><Error><Type>Sender</Type><Code>A</Code><Message>it's &lt;b&gt;</Message></Error></ErrorResponse>")]
+    #[case(
+        "<Response><Errors><Error><Code>A</Code><Message>it&apos;s &lt;b&gt;</Message></Error></Errors><RequestID>1</RequestID></Response>"
+    )]
+    #[case(
+        "<?xml version=\"1.0\"?>\n<Error><Code>A</Code><Message>it&apos;s &lt;b&gt;</Message><Key>k</Key></Error>"
+    )]
+    #[case(
+        "<ErrorResponse xmlns=\"x\"><Error><Type>Sender</Type><Code>A</Code><Message>it's &lt;b&gt;</Message></Error></ErrorResponse>"
+    )]
     fn errors_are_read(#[case] body: &str) {
         assert_eq!(error(body), Some(("A".to_owned(), "it's <b>".to_owned())));
         assert_eq!(is_error(body), body.contains("<Key>"));
