@@ -46,13 +46,16 @@ impl Ec2 {
         Ok(Self { inner: Arc::new(Inner { aws, account: account.clone() }) })
     }
 
+    /// On a thread that may wait. Nothing happens before somebody waits for it.
     fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, Error> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, Error>> {
         let inner = Arc::clone(&self.inner);
-        let task = tokio::task::spawn_blocking(move || work(&inner));
-        Box::pin(async move { task.await.unwrap_or_else(|error| Err(Error::Cancelled(error.to_string()))) })
+        Box::pin(async move {
+            let task = tokio::task::spawn_blocking(move || work(&inner));
+            task.await.unwrap_or_else(|error| Err(Error::Cancelled(error.to_string())))
+        })
     }
 }
 
@@ -63,24 +66,23 @@ impl Provider for Ec2 {
 
     fn create<'a>(&'a self, spec: &'a InstanceSpec) -> BoxFuture<'a, Result<Instance, CreateError>> {
         let (inner, spec) = (Arc::clone(&self.inner), spec.clone());
-        let (answer, arrives) = oneshot::channel();
-        tokio::task::spawn_blocking(move || {
-            let result = inner.create(&spec, &|| answer.is_closed());
-            // Nobody waits for it any more: what was made would be found by nobody.
-            if let Err(Ok(made)) = answer.send(result) {
-                let gone = inner.delete(&made.id);
-                tracing::warn!(
-                    id = made.id,
-                    name = made.name,
-                    ?gone,
-                    "a machine nobody waits for was taken back"
-                );
-            }
-        });
-        Box::pin(async {
-            arrives
-                .await
-                .unwrap_or_else(|_| Err(Error::Cancelled("the creation of a machine".to_owned()).into()))
+        Box::pin(async move {
+            let (answer, arrives) = oneshot::channel();
+            let name = spec.name.clone();
+            tokio::task::spawn_blocking(move || {
+                let result = inner.create(&spec, &|| answer.is_closed());
+                // Nobody waits for it any more: what was made would be found by nobody.
+                if let Err(Ok(made)) = answer.send(result) {
+                    let gone = inner.delete(&made.id);
+                    tracing::warn!(
+                        id = made.id,
+                        name = made.name,
+                        ?gone,
+                        "a machine nobody waits for was taken back"
+                    );
+                }
+            });
+            arrives.await.unwrap_or_else(|_| Err(Error::Cancelled(name).into()))
         })
     }
 
@@ -110,10 +112,10 @@ impl Provider for Ec2 {
 
     fn verify(&self) -> BoxFuture<'_, Result<Vec<String>, Vec<Error>>> {
         let inner = Arc::clone(&self.inner);
-        let task = tokio::task::spawn_blocking(move || inner.verify());
-        Box::pin(
-            async move { task.await.unwrap_or_else(|error| Err(vec![Error::Cancelled(error.to_string())])) },
-        )
+        Box::pin(async move {
+            let task = tokio::task::spawn_blocking(move || inner.verify());
+            task.await.unwrap_or_else(|error| Err(vec![Error::Cancelled(error.to_string())]))
+        })
     }
 }
 
@@ -133,6 +135,7 @@ impl Inner {
         }
         let machine = match self.existing(spec)? {
             Some(machine) => machine,
+            None if dropped() => return Err(Error::Cancelled(spec.name.clone()).into()),
             None => self.start(spec)?,
         };
         self.wait(spec, machine, dropped)
@@ -167,6 +170,8 @@ impl Inner {
             let token = token(&spec.name, &spec.tags, tries);
             let machine = self.aws.run(&NewMachine { token, ..new.clone() }).map_err(Error::from)?;
             tries += 1;
+            // The answer to a repeated request may be as old as the first one. A new machine is not seen everywhere at once.
+            let machine = self.aws.machine(&machine.id).map_err(Error::from)?.unwrap_or(machine);
             if !machine.is_gone() {
                 return Ok(machine);
             }

@@ -311,7 +311,7 @@ impl<'a> Amazon<'a> {
     }
 
     fn pace(&self) -> Duration {
-        Duration::from_secs(self.settings.pace).max(Duration::from_millis(200))
+        Duration::from_secs(self.settings.pace).max(Duration::from_millis(20))
     }
 
     /// Removes an image and makes sure.
@@ -336,7 +336,7 @@ impl<'a> Amazon<'a> {
         }
         for snapshot in self.aws.snapshots_tagged(&self.ours())? {
             if kept.is_none_or(|image| !image.snapshots.contains(&snapshot.id)) {
-                self.delete_snapshot(&snapshot.id)?;
+                self.clear_snapshot(&snapshot.id)?;
             }
         }
         // The bucket may have been deleted by hand meanwhile, or never been needed.
@@ -383,7 +383,18 @@ impl<'a> Amazon<'a> {
         {
             return Ok(());
         }
-        self.delete_snapshot(snapshot)
+        self.clear_snapshot(snapshot)
+    }
+
+    /// One that an image uses which is not ours stays.
+    fn clear_snapshot(&self, id: &str) -> Result<()> {
+        match self.delete_snapshot(id) {
+            Err(Error::Cloud(words)) if words.contains("InvalidSnapshot.InUse") => {
+                tracing::warn!(snapshot = id, "the snapshot stays: {words}");
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     fn delete_snapshot(&self, id: &str) -> Result<()> {

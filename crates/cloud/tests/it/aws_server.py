@@ -28,6 +28,7 @@ tokens = {}  # by region: machines and imports that were begun with a token
 control = {"polls": 1, "fail": None, "throttle": {}, "fuse": None, "held": False, "seen": []}
 release = threading.Event()
 lock = threading.Lock()
+starting = threading.Lock()
 
 
 def tags_of(response, kind):
@@ -144,11 +145,11 @@ def delete_snapshot(self):
 
 def run_instances(self):
     """The same token begins one machine, as with AWS."""
-    known, token = tokens.setdefault(self.region, {}), self._get_param("ClientToken")
-    if token in known:
-        return known[token]
-    result = real_run_instances(self)
-    known[token] = result
+    with starting:
+        known, token = tokens.setdefault(self.region, {}), self._get_param("ClientToken")
+        if token in known:
+            return known[token]
+        result = known[token] = real_run_instances(self)
     control["last_run"] = {"user_data": self._get_param("UserData"), "cpu": self._get_param("CpuOptions")}
     return result
 

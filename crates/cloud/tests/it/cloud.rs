@@ -38,7 +38,9 @@ impl Cloud {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("{} cannot be started ({error}): run hack/test-deps.sh", python().display()));
+            .unwrap_or_else(|error| {
+                panic!("{} cannot be started ({error}): run hack/test-deps.sh", python().display())
+            });
         let mut address = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
         let address = address.trim().to_owned();

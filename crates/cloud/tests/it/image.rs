@@ -102,7 +102,9 @@ fn a_leftover_of_another_cluster_is_not_in_the_way() {
     let first = one.run(&["create"]).result();
     let second = two.run(&["create"]).result();
     assert_ne!(first["image"], second["image"]);
-    three.run(&["create"]).failed(4, &["was not made for this cluster", "podvm-image-0.0.1-aaaaaaaa", "AMI_BASE_NAME"]);
+    three
+        .run(&["create"])
+        .failed(4, &["was not made for this cluster", "podvm-image-0.0.1-aaaaaaaa", "AMI_BASE_NAME"]);
     assert_eq!(cloud.left(region)["images"].as_array().unwrap().len(), 2);
     // Nor does one delete what is the other's.
     let foreign = two.run(&["delete", "--image", first["image"].as_str().unwrap()]);
@@ -128,7 +130,8 @@ fn an_image_of_a_user_is_never_deleted() {
         let form = format!(
             "Action=DeleteTags&Version=2016-11-15&ResourceId.1={id}&Tag.1.Key=kata.peerpods.io%2Fcluster"
         );
-        let auth = format!("AWS4-HMAC-SHA256 Credential=AKIA/20260101/{region}/ec2/aws4_request, Signature=0");
+        let auth =
+            format!("AWS4-HMAC-SHA256 Credential=AKIA/20260101/{region}/ec2/aws4_request, Signature=0");
         ureq::post(&cloud.address)
             .header("authorization", auth)
             .header("content-type", "application/x-www-form-urlencoded")
@@ -137,7 +140,8 @@ fn an_image_of_a_user_is_never_deleted() {
     }
     for cluster in ["cccccccc-0000-4000-8000-000000000001", CLUSTER] {
         let tool = Tool::new(cloud, region, cluster);
-        tool.run(&["delete", "-f", "--image", &image]).failed(4, &["tag kata.peerpods.io/cluster is not set"]);
+        tool.run(&["delete", "-f", "--image", &image])
+            .failed(4, &["tag kata.peerpods.io/cluster is not set"]);
         // Nor without a word of it.
         tool.run(&["delete"]).result();
     }

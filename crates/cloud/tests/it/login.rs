@@ -50,7 +50,11 @@ fn only_the_right_credentials_with_the_right_rights_work() {
     tool.set("AWS_ACCESS_KEY_ID", id);
     let wrong = tool.run(&["create"]);
     assert_eq!(wrong.code, 1, "{}", wrong.log);
-    assert!(wrong.message.contains("AWS_ACCESS_KEY_ID") || wrong.message.contains("AWS_SECRET_ACCESS_KEY"), "{}", wrong.message);
+    assert!(
+        wrong.message.contains("AWS_ACCESS_KEY_ID") || wrong.message.contains("AWS_SECRET_ACCESS_KEY"),
+        "{}",
+        wrong.message
+    );
     tool.set("AWS_SECRET_ACCESS_KEY", secret);
     tool.run(&["create"]).failed(1, &["UnauthorizedOperation", "allow ec2:DescribeImages"]);
 
@@ -97,7 +101,10 @@ fn throttling_is_waited_for() {
     let (path, _) = disk(folder.path(), 1, 32);
     let mut tool = Tool::new(&cloud, REGION, CLUSTER);
     tool.set("PODVM_IMAGE_URI", format!("file::{}", path.display()));
-    cloud.control("set", &json!({"throttle": {"DescribeImages": 2, "RegisterImage": 1, "PUT": 2, "ImportSnapshot": 1}}));
+    cloud.control(
+        "set",
+        &json!({"throttle": {"DescribeImages": 2, "RegisterImage": 1, "PUT": 2, "ImportSnapshot": 1}}),
+    );
     let made = tool.run(&["create"]);
     made.result();
     assert!(made.log.contains("AWS is asked again"), "{}", made.log);

@@ -62,8 +62,10 @@ fn images_that_cannot_be_used_are_told() {
     }
     let tool = tool(&registry, "a:good");
     tool.run(&["create", "--most", "0"]).failed(1, &["at most 0 are taken"]);
-    tool.run(&["create", "--source", "oci::podvm"]).failed(1, &["PODVM_IMAGE_URI: \"podvm\" does not say which registry"]);
-    tool.run(&["create", "--source", "bootc::quay.io/a/b"]).failed(3, &["bootable container", "bootc-image-builder"]);
+    tool.run(&["create", "--source", "oci::podvm"])
+        .failed(1, &["PODVM_IMAGE_URI: \"podvm\" does not say which registry"]);
+    tool.run(&["create", "--source", "bootc::quay.io/a/b"])
+        .failed(3, &["bootable container", "bootc-image-builder"]);
     tool.run(&["create", "--source", "file::/no/such.qcow2"]).failed(1, &["/no/such.qcow2"]);
     let mut none = tool;
     none.environment.remove("PODVM_IMAGE_URI");
@@ -79,7 +81,8 @@ fn what_was_changed_or_lost_on_the_way_is_told() {
     let manifest = registry.push("a", "1", vec![whole.clone()]);
     registry.corrupt(&digest(&whole));
     let tool = tool(&registry, "a:1");
-    tool.run(&["create"]).failed(1, &["layer sha256:", "is damaged", "were expected and sha256:", "nothing was made of it"]);
+    tool.run(&["create"])
+        .failed(1, &["layer sha256:", "is damaged", "were expected and sha256:", "nothing was made of it"]);
     assert_nothing_made(&tool);
     registry.lose(&digest(&whole));
     tool.run(&["create"]).failed(1, &["lacks a part of it", "push it again"]);
@@ -137,7 +140,9 @@ fn tokens_are_fetched() {
                 head.push(byte[0]);
             }
             let head = String::from_utf8_lossy(&head).to_lowercase();
-            let (status, extra, body) = if head.starts_with("get /token?service=here&scope=repository%3aa%3apull ") {
+            let (status, extra, body) = if head
+                .starts_with("get /token?service=here&scope=repository%3aa%3apull ")
+            {
                 let good = head.contains(&format!("authorization: basic {}", AUTH.to_lowercase()));
                 let token = if good { "right" } else { "wrong" };
                 ("200 OK", String::new(), json!({"token": token}).to_string().into_bytes())
@@ -150,11 +155,15 @@ fn tokens_are_fetched() {
                 ("200 OK", String::new(), manifest.clone().into_bytes())
             } else {
                 // The line breaks in the middle of the layer, once.
-                let from = head.split("range: bytes=").nth(1).and_then(|rest| rest.split('-').next()?.parse().ok());
+                let from =
+                    head.split("range: bytes=").nth(1).and_then(|rest| rest.split('-').next()?.parse().ok());
                 let from: usize = from.unwrap_or(0);
                 let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
                 let rest = &layer[from..];
-                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", rest.len());
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    rest.len()
+                );
                 stream.write_all(head.as_bytes()).unwrap();
                 let part = if from > 0 { rest } else { &rest[..rest.len() / 2] };
                 stream.write_all(part).unwrap();
@@ -190,7 +199,12 @@ fn a_disk_that_is_too_small_and_a_missing_program_are_told() {
     let mut tool = tool(&registry, "a:1");
     let place = tool.store();
     assert!(
-        Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&place).status().unwrap().success(),
+        Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "none"])
+            .arg(&place)
+            .status()
+            .unwrap()
+            .success(),
         "the tests of images mount a small disk, which takes root"
     );
     let full = tool.run(&["create"]);

@@ -105,7 +105,8 @@ impl Tool {
     /// What `show` shows.
     pub fn show(&self) -> Value {
         let output = self.command(&["show"]).output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
     }
 
     pub fn bucket(&self) -> String {
