@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use crate::aws::Ec2;
+use crate::libvirt::Libvirt;
 use crate::{Error, Kind, Provider};
 
 /// A credential. It is not shown.
@@ -109,7 +110,8 @@ impl Connect for Clouds {
         Box::pin(async move {
             match account.provider {
                 Kind::Aws => Ok(Arc::new(Ec2::connect(account)?) as Arc<dyn Provider>),
-                Kind::Libvirt | Kind::Azure | Kind::Gcp => Err(not_yet(account.provider)),
+                Kind::Libvirt => Ok(Arc::new(Libvirt::new(account)?) as Arc<dyn Provider>),
+                kind @ (Kind::Azure | Kind::Gcp) => Err(not_yet(kind)),
             }
         })
     }

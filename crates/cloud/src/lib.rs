@@ -17,6 +17,8 @@ pub mod aws;
 mod error;
 mod http_client;
 pub mod image;
+pub mod libvirt;
+pub mod memory;
 mod name;
 mod provider;
 mod tags;

@@ -40,7 +40,7 @@ pub struct Amazon<'a> {
 
 /// What there is of an image.
 #[derive(Debug, Serialize)]
-pub struct Inventory {
+pub(super) struct Inventory {
     name: String,
     bucket: String,
     images: Vec<String>,

@@ -38,7 +38,7 @@ pub struct Kvm<'a> {
 
 /// What there is of an image.
 #[derive(Debug, Serialize)]
-pub struct Inventory {
+pub(super) struct Inventory {
     pool: String,
     volumes: Vec<String>,
     ours: bool,
@@ -62,7 +62,11 @@ impl<'a> Kvm<'a> {
         let volume = id.map_or_else(|| need("LIBVIRT_VOL_NAME"), |id| Ok(id.to_owned()))?;
         if volume.contains('/') || volume.contains(MARK) {
             let todo = "a volume is named like a file, for instance podvm-base.qcow2";
-            return Err(Error::setting("LIBVIRT_VOL_NAME", format!("{volume:?} is no name of a volume"), todo));
+            return Err(Error::setting(
+                "LIBVIRT_VOL_NAME",
+                format!("{volume:?} is no name of a volume"),
+                todo,
+            ));
         }
         let cluster = settings.cluster()?.to_owned();
         Ok(Self { settings, storage, runtime, cluster, pool: need("LIBVIRT_POOL")?, volume })
@@ -103,7 +107,8 @@ impl<'a> Kvm<'a> {
             }
         };
         self.runtime.block_on(async {
-            let file = tokio::fs::File::open(&disk.path).await.map_err(|error| Error::disk(&disk.path, &error))?;
+            let file =
+                tokio::fs::File::open(&disk.path).await.map_err(|error| Error::disk(&disk.path, &error))?;
             pool.upload(&upload, file, &told).await.map_err(Error::from)
         })?;
         tracing::info!(volume = self.volume, pool = self.pool, "uploaded and compared");
@@ -118,10 +123,13 @@ impl<'a> Kvm<'a> {
     fn check_others(&self, pool: &StoragePool) -> Result<()> {
         let names = self.runtime.block_on(pool.volumes())?;
         let marks = format!("{}{MARK}", self.volume);
-        let other = names.iter().find_map(|name| name.strip_prefix(&marks)).filter(|other| *other != self.cluster);
+        let other =
+            names.iter().find_map(|name| name.strip_prefix(&marks)).filter(|other| *other != self.cluster);
         let words = match (other, self.runtime.block_on(pool.volume(&self.volume))?) {
             (Some(other), _) => format!("belongs to cluster {other}"),
-            (None, Some(volume)) if !names.contains(&self.mark()) && volume.complete && volume.allocation > EMPTY => {
+            (None, Some(volume))
+                if !names.contains(&self.mark()) && volume.complete && volume.allocation > EMPTY =>
+            {
                 "is there, has content, and was not made for this cluster".to_owned()
             }
             _ => return Ok(()),
@@ -134,11 +142,14 @@ impl<'a> Kvm<'a> {
     }
 
     fn is_made(&self, pool: &StoragePool, source: &str) -> Result<bool> {
-        let complete = self.runtime.block_on(pool.volume(&self.volume))?.is_some_and(|volume| volume.complete);
+        let complete =
+            self.runtime.block_on(pool.volume(&self.volume))?.is_some_and(|volume| volume.complete);
         let length = source.len() as u64;
         let mark = self.runtime.block_on(async {
             match pool.volume(&self.mark()).await? {
-                Some(mark) if mark.complete && mark.capacity == length => pool.digest(&self.mark(), length).await,
+                Some(mark) if mark.complete && mark.capacity == length => {
+                    pool.digest(&self.mark(), length).await
+                }
                 _ => Ok(None),
             }
         })?;
@@ -185,7 +196,9 @@ impl<'a> Kvm<'a> {
         }
         self.clear(&pool)?;
         match self.runtime.block_on(self.storage.delete_empty_pool(&self.pool))? {
-            PoolDeletion::NotEmpty(volumes) => tracing::info!(?volumes, "the pool has other volumes and stays"),
+            PoolDeletion::NotEmpty(volumes) => {
+                tracing::info!(?volumes, "the pool has other volumes and stays")
+            }
             other => tracing::info!(pool = self.pool, "{other:?}"),
         }
         Ok(there.then(|| self.volume.clone()))

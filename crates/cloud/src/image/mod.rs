@@ -3,7 +3,7 @@
 //! ```text
 //!   PODVM_IMAGE_URI --source--> registry --layers--> podvm.qcow2 --qemu-img--> podvm.raw
 //!                                                        |                        |
-//!                                                     libvirt                  amazon: bucket, import, snapshot, image
+//!                                                       kvm                    amazon: bucket, import, snapshot, image
 //! ```
 //!
 //! Each run may be the first, or the one after a run that was killed anywhere: it looks at what is there, goes on with it,
@@ -13,6 +13,7 @@ mod amazon;
 mod auth;
 mod disk;
 mod error;
+mod kvm;
 mod layers;
 mod prepare;
 mod progress;
@@ -22,13 +23,13 @@ mod settings;
 mod source;
 mod zstd;
 
-pub use amazon::Inventory;
 pub use error::{Error, Result};
 pub use result::{Deleted, Made, write};
 pub use settings::Settings;
 pub use source::{Reference, Source};
 
 use amazon::Amazon;
+use kvm::Kvm;
 use prepare::Origin;
 
 use crate::Kind;
@@ -47,6 +48,7 @@ pub fn create(settings: &Settings) -> Result<Made> {
     }
     match provider {
         Kind::Aws => Amazon::new(settings)?.create(&mut origin),
+        Kind::Libvirt => Kvm::new(settings, None)?.create(&mut origin),
         _ => Err(unsupported(provider)),
     }
 }
@@ -57,6 +59,7 @@ pub fn delete(settings: &Settings, id: Option<&str>) -> Result<Deleted> {
     let id = id.or_else(|| settings.get(delete_key(provider)));
     let deleted = match provider {
         Kind::Aws => Amazon::new(settings)?.delete(id)?,
+        Kind::Libvirt => Kvm::new(settings, id)?.delete(id.is_some())?,
         _ => return Err(unsupported(provider)),
     };
     Ok(Deleted { deleted })
@@ -67,6 +70,7 @@ pub fn show(settings: &Settings) -> Result<String> {
     let provider = supported(settings)?;
     let shown = match provider {
         Kind::Aws => serde_json::to_string_pretty(&Amazon::new(settings)?.inventory()?),
+        Kind::Libvirt => serde_json::to_string_pretty(&Kvm::new(settings, None)?.inventory()?),
         _ => return Err(unsupported(provider)),
     };
     shown.map_err(|error| Error::Cloud(error.to_string()))
