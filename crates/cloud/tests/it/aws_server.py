@@ -41,8 +41,8 @@ def import_snapshot(self):
     known = tokens.setdefault(region, {})
     if token in known:
         return ActionResult(task_of(known[token]))
-    bucket = self._get_param("DiskContainer.UserBucket.S3Bucket") or self._get_param("DiskContainer")["UserBucket"]["S3Bucket"]
-    key = self._get_param("DiskContainer.UserBucket.S3Key") or self._get_param("DiskContainer")["UserBucket"]["S3Key"]
+    bucket = self._get_param("DiskContainer")["UserBucket"]["S3Bucket"]
+    key = self._get_param("DiskContainer")["UserBucket"]["S3Key"]
     held = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
     try:
         disk = held.get_object(bucket, key)
