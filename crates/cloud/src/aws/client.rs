@@ -168,7 +168,9 @@ impl Client {
             action: call.action.to_owned(),
             why,
         };
-        let mut response = self.agent.run(request).map_err(|error| unreachable(error.to_string()))?;
+        let bodiless = [Method::GET, Method::HEAD, Method::DELETE].contains(&call.method);
+        let sent = if bodiless { self.agent.run(request.map(|_| ())) } else { self.agent.run(request) };
+        let mut response = sent.map_err(|error| unreachable(error.to_string()))?;
         let body = match call.method {
             Method::HEAD => Vec::new(),
             _ => response

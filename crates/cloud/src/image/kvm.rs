@@ -123,8 +123,9 @@ impl<'a> Kvm<'a> {
     fn check_others(&self, pool: &StoragePool) -> Result<()> {
         let names = self.runtime.block_on(pool.volumes())?;
         let marks = format!("{}{MARK}", self.volume);
-        let other =
-            names.iter().find_map(|name| name.strip_prefix(&marks)).filter(|other| *other != self.cluster);
+        // The upload of a mark may have been interrupted.
+        let owners = names.iter().filter_map(|name| name.strip_prefix(&marks)?.split('.').next());
+        let other = owners.into_iter().find(|owner| *owner != self.cluster);
         let words = match (other, self.runtime.block_on(pool.volume(&self.volume))?) {
             (Some(other), _) => format!("belongs to cluster {other}"),
             (None, Some(volume))
@@ -144,23 +145,25 @@ impl<'a> Kvm<'a> {
     fn is_made(&self, pool: &StoragePool, source: &str) -> Result<bool> {
         let complete =
             self.runtime.block_on(pool.volume(&self.volume))?.is_some_and(|volume| volume.complete);
-        let length = source.len() as u64;
+        let content = content(source);
+        let length = content.len() as u64;
         let mark = self.runtime.block_on(async {
             match pool.volume(&self.mark()).await? {
-                Some(mark) if mark.complete && mark.capacity == length => {
+                Some(mark) if mark.complete && mark.capacity >= length => {
                     pool.digest(&self.mark(), length).await
                 }
                 _ => Ok(None),
             }
         })?;
-        Ok(complete && mark == Some(hex(&Sha256::digest(source))))
+        Ok(complete && mark == Some(hex(&Sha256::digest(content))))
     }
 
     fn write_mark(&self, pool: &StoragePool, source: &str) -> Result<()> {
-        let length = source.len() as u64;
+        let content = content(source);
+        let length = content.len() as u64;
         let upload =
             Upload { name: self.mark(), format: "raw".to_owned(), capacity: length, length, sha256: None };
-        self.runtime.block_on(pool.upload(&upload, source.as_bytes(), &|_| ()))?;
+        self.runtime.block_on(pool.upload(&upload, content.as_bytes(), &|_| ()))?;
         Ok(())
     }
 
@@ -211,4 +214,9 @@ impl<'a> Kvm<'a> {
         let volumes: Vec<String> = names.into_iter().filter(|name| name.starts_with(&self.volume)).collect();
         Ok(Inventory { pool: self.pool.clone(), ours: volumes.contains(&self.mark()), volumes })
     }
+}
+
+/// What a mark says. The end of the line keeps one from being the beginning of another.
+fn content(source: &str) -> String {
+    format!("{source}\n")
 }

@@ -71,12 +71,8 @@ impl<'a> Job<'a> {
     fn volumes(&self) -> Vec<String> {
         self.host.virsh("pool-refresh images");
         let list = self.host.virsh("vol-list images");
-        let mut names: Vec<_> = list
-            .lines()
-            .skip(2)
-            .filter_map(|line| line.split_whitespace().next())
-            .map(str::to_owned)
-            .collect();
+        let mut names: Vec<_> =
+            list.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
         names.sort();
         names
     }
