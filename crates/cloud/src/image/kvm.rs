@@ -48,7 +48,8 @@ impl<'a> Kvm<'a> {
     /// Nothing is asked of the host yet. `id` is the volume if it is another than the settings have.
     pub fn new(settings: &'a Settings, id: Option<&str>) -> Result<Self> {
         let mut account = Account::new(Kind::Libvirt);
-        account.settings = settings.values().clone();
+        let own = settings.values().iter().filter(|(key, _)| key.starts_with("LIBVIRT_"));
+        account.settings = own.map(|(key, value)| (key.clone(), value.clone())).collect();
         account.ssh_identity = Some(PathBuf::from(SSH_KEY)).filter(|path| path.exists());
         let storage = Storage::new(&account)?;
         for note in storage.notes() {

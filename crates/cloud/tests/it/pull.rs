@@ -139,9 +139,9 @@ fn tokens_are_fetched() {
             while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
                 head.push(byte[0]);
             }
-            let head = String::from_utf8_lossy(&head).to_lowercase();
+            let head = String::from_utf8_lossy(&head).to_lowercase().replace("%3a", ":");
             let (status, extra, body) = if head
-                .starts_with("get /token?service=here&scope=repository%3aa%3apull ")
+                .starts_with("get /token?service=here&scope=repository:a:pull ")
             {
                 let good = head.contains(&format!("authorization: basic {}", AUTH.to_lowercase()));
                 let token = if good { "right" } else { "wrong" };
