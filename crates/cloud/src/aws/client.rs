@@ -376,7 +376,7 @@ mod tests {
         Client::new(&all.collect()).unwrap()
     }
 
-    fn call<'a>(service: Service, bucket: Option<&'a str>) -> Call<'a> {
+    fn call(service: Service, bucket: Option<&str>) -> Call<'_> {
         Call {
             service,
             action: "Test",

@@ -89,7 +89,8 @@ struct Types {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Type {
-    instance_type: String,
+    #[serde(rename = "instanceType")]
+    name: String,
     v_cpu_info: Cpus,
     memory_info: Memory,
     #[serde(default)]
@@ -131,7 +132,7 @@ struct Gpu {
 impl From<Type> for InstanceType {
     fn from(item: Type) -> Self {
         Self {
-            name: item.instance_type,
+            name: item.name,
             cpus: item.v_cpu_info.default_v_cpus,
             memory_mib: item.memory_info.size_in_mi_b,
             gpus: item.gpu_info.gpus.items.iter().map(|gpu| gpu.count).sum(),

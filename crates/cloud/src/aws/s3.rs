@@ -67,7 +67,7 @@ struct Begun {
 #[serde(rename_all = "PascalCase")]
 struct Uploads {
     #[serde(rename = "Upload", default)]
-    uploads: Vec<Upload>,
+    unfinished: Vec<Upload>,
     #[serde(default)]
     is_truncated: bool,
     next_key_marker: Option<String>,
@@ -183,7 +183,7 @@ impl Aws {
                 other => other?,
             };
             let page: Uploads = xml::read(Service::S3, action, &reply.body)?;
-            all.extend(page.uploads.into_iter().filter(|upload| upload.key.starts_with(prefix)));
+            all.extend(page.unfinished.into_iter().filter(|upload| upload.key.starts_with(prefix)));
             let Some(key) = page.next_key_marker.filter(|key| page.is_truncated && !key.is_empty()) else {
                 return Ok(all);
             };

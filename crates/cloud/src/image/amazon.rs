@@ -24,7 +24,7 @@ const IMAGE: (&str, &str) = ("kata.peerpods.io/image", "podvm");
 /// Tag with what it was made from.
 const SOURCE: &str = "kata.peerpods.io/source";
 /// How long an import or a registration may take.
-const PATIENCE: Duration = Duration::from_mins(60);
+const PATIENCE: Duration = Duration::from_hours(1);
 /// So often is looked whether something deleted is gone.
 const LOOKS: u32 = 20;
 
@@ -86,7 +86,7 @@ impl<'a> Amazon<'a> {
             self.available(&image.id)?;
             tracing::info!(image = image.id, "the image is there, made from the same source");
             self.clear(Some(image))?;
-            return Ok(self.made(&image.id, &source, false));
+            return Ok(Self::made(&image.id, &source, false));
         }
         let snapshot = self.snapshot(origin, &source, bucket)?;
         // An import may have taken an hour, in which a name can be taken.
@@ -102,10 +102,10 @@ impl<'a> Amazon<'a> {
         tracing::info!(image = id, name = self.name, "registered");
         let image = self.available(&id)?;
         self.clear(Some(&image))?;
-        Ok(self.made(&id, &source, true))
+        Ok(Self::made(&id, &source, true))
     }
 
-    fn made(&self, id: &str, source: &str, made: bool) -> Made {
+    fn made(id: &str, source: &str, made: bool) -> Made {
         let annotations = BTreeMap::from([("LATEST_AMI_ID".to_owned(), id.to_owned())]);
         Made { image: id.to_owned(), annotations, source: source.to_owned(), made }
     }
@@ -262,21 +262,21 @@ impl<'a> Amazon<'a> {
     }
 
     fn upload(&self, origin: &mut Origin<'_>, source: &str, key: &str, bucket: Bucket) -> Result<()> {
-        if bucket == Bucket::Missing {
-            tracing::info!(bucket = self.bucket, "bucket is made");
-        }
-        if self.own_bucket {
-            self.aws.create_bucket(&self.bucket, &self.ours())?;
-        }
-        if let Some(object) = self.aws.object(&self.bucket, key)? {
-            if object.source.as_deref() == Some(source) {
+        if bucket == Bucket::Ours {
+            let object = self.aws.object(&self.bucket, key)?;
+            if object.is_some_and(|object| object.source.as_deref() == Some(source)) {
                 tracing::info!(bucket = self.bucket, key, "the disk is uploaded already");
                 return Ok(());
             }
+            // What an earlier run left half done is stored and charged, and shown nowhere.
+            self.abort_uploads()?;
         }
-        // What an earlier run left half done is stored and charged, and shown nowhere.
-        self.abort_uploads()?;
+        // First the disk: as long as there is none, a bucket is of no use.
         let disk = origin.raw()?;
+        if self.own_bucket {
+            tracing::info!(bucket = self.bucket, "bucket is made");
+            self.aws.create_bucket(&self.bucket, &self.ours())?;
+        }
         let mut progress = Progress::new("uploading the disk", disk.size);
         self.aws.upload(&self.bucket, key, &disk.path, source, |done| progress.done(done))?;
         origin.forget();

@@ -178,7 +178,7 @@ impl<'a> Kvm<'a> {
     }
 
     /// Deletes a volume that we made, and a pool that we made once it is empty.
-    pub fn delete(&self, named: bool) -> Result<Option<String>> {
+    pub fn delete(&self, asked_for: bool) -> Result<Option<String>> {
         let Some(pool) = self.runtime.block_on(self.storage.pool(&self.pool))? else {
             tracing::info!(pool = self.pool, "the pool is not there");
             return Ok(None);
@@ -192,7 +192,7 @@ impl<'a> Kvm<'a> {
                  peer-pods-cm, so that it is no longer used",
                 self.volume, self.pool
             );
-            if named {
+            if asked_for {
                 return Err(Error::Foreign(words));
             }
             tracing::warn!("{words}");
@@ -201,7 +201,7 @@ impl<'a> Kvm<'a> {
         self.clear(&pool)?;
         match self.runtime.block_on(self.storage.delete_empty_pool(&self.pool))? {
             PoolDeletion::NotEmpty(volumes) => {
-                tracing::info!(?volumes, "the pool has other volumes and stays")
+                tracing::info!(?volumes, "the pool has other volumes and stays");
             }
             other => tracing::info!(pool = self.pool, "{other:?}"),
         }

@@ -23,6 +23,8 @@ const REMOVED: &str = ".wh.";
 const HIDDEN: &str = ".wh..wh..opq";
 /// A layer may unpack to so many times what an image may have: the rest is an attack.
 const MOST_UNPACKED: u64 = 4;
+/// And this much besides.
+const UNPACKED_BESIDES: u64 = 1 << 30;
 /// So many names are told when the file is not found.
 const MOST_TOLD: usize = 5;
 
@@ -131,7 +133,7 @@ impl Search<'_> {
         stream.by_ref().take(4).read_to_end(&mut start)?;
         let (gzip, zstd) = (start.starts_with(&GZIP), start == ZSTD);
         let whole = io::Cursor::new(start).chain(stream);
-        let limit = self.most.saturating_mul(MOST_UNPACKED);
+        let limit = self.most.saturating_mul(MOST_UNPACKED).saturating_add(UNPACKED_BESIDES);
         if gzip {
             self.entries(MultiGzDecoder::new(whole).take(limit))
         } else if zstd {
@@ -168,10 +170,10 @@ impl Search<'_> {
                     _ => format!("it is no file ({kind:?})"),
                 });
             }
-        } else if self.found == Found::Nothing {
-            if let Some(found) = hides(&name, self.path, kind) {
-                self.found = found;
-            }
+        } else if self.found == Found::Nothing
+            && let Some(found) = hides(&name, self.path, kind)
+        {
+            self.found = found;
         }
         let is_disk = [".qcow2", ".img", ".raw"].iter().any(|ending| name.ends_with(ending));
         if is_file && is_disk && name != self.path && self.seen.len() < MOST_TOLD {

@@ -119,10 +119,10 @@ impl<'a> Origin<'a> {
 
     /// The disk is no longer needed.
     pub fn forget(&self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            if error.kind() != std::io::ErrorKind::NotFound {
-                tracing::warn!("{} stays: {error}", self.folder.display());
-            }
+        if let Err(error) = fs::remove_dir_all(&self.folder)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!("{} stays: {error}", self.folder.display());
         }
     }
 }

@@ -34,6 +34,13 @@ struct Manifest {
     layers: Vec<Descriptor>,
 }
 
+/// What a token server answers.
+#[derive(Deserialize)]
+struct Token {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
 /// Something with a digest.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -146,7 +153,15 @@ impl Registry {
     pub fn layer(&mut self, layer: &Descriptor) -> Result<Layer<'_>> {
         let body = self.blob(&layer.digest, 0)?;
         let what = format!("layer {} of {}", layer.digest, self.reference);
-        Ok(Layer { registry: self, what, layer: layer.clone(), body, hash: Sha256::new(), read: 0, tries: 0 })
+        Ok(Layer {
+            registry: self,
+            what,
+            described: layer.clone(),
+            body,
+            hash: Sha256::new(),
+            read: 0,
+            tries: 0,
+        })
     }
 
     fn blob(&mut self, digest: &str, from: u64) -> Result<Box<dyn Read + Send>> {
@@ -225,7 +240,9 @@ impl Registry {
             return Ok(self.login.as_ref().filter(|_| basic).map(Basic::header));
         };
         let realm = offer.get("realm").cloned().unwrap_or_default();
-        if !realm.starts_with("https://") && !(self.reference.is_local() && realm.starts_with("http://")) {
+        let schemes: &[&str] =
+            if self.reference.is_local() { &["https://", "http://"] } else { &["https://"] };
+        if !schemes.iter().any(|scheme| realm.starts_with(scheme)) {
             return Err(self.failed(format!("its registry sends logins to {realm:?}, which is not https://")));
         }
         let mut request = self.agent.get(&realm);
@@ -241,11 +258,6 @@ impl Registry {
         let mut response = request.call().map_err(unreachable)?;
         if !response.status().is_success() {
             return Err(self.refused(response.status(), "token"));
-        }
-        #[derive(Deserialize)]
-        struct Token {
-            token: Option<String>,
-            access_token: Option<String>,
         }
         let body =
             response.body_mut().with_config().limit(LONGEST_MANIFEST).read_to_vec().map_err(unreachable)?;
@@ -293,7 +305,7 @@ impl Registry {
 pub struct Layer<'a> {
     registry: &'a mut Registry,
     what: String,
-    layer: Descriptor,
+    described: Descriptor,
     body: Box<dyn Read + Send>,
     hash: Sha256,
     read: u64,
@@ -306,12 +318,12 @@ impl Layer<'_> {
         io::copy(&mut self, &mut io::sink())
             .map_err(|error| self.registry.failed(format!("{} breaks off: {error}", self.what)))?;
         let found = format!("sha256:{}", hex(&self.hash.finalize()));
-        if self.read == self.layer.size && found == self.layer.digest {
+        if self.read == self.described.size && found == self.described.digest {
             return Ok(());
         }
         let why = format!(
             "{} of {} bytes were expected and {found} of {} came",
-            self.layer.digest, self.layer.size, self.read
+            self.described.digest, self.described.size, self.read
         );
         Err(Error::Damaged { what: self.what, why })
     }
@@ -328,7 +340,7 @@ impl Layer<'_> {
         }
         tracing::warn!("{} broke off at {} MiB: {why}; it is gone on with", self.what, self.read >> 20);
         sleep(pause(self.tries));
-        self.body = self.registry.blob(&self.layer.digest, self.read).map_err(io::Error::other)?;
+        self.body = self.registry.blob(&self.described.digest, self.read).map_err(io::Error::other)?;
         Ok(())
     }
 }
@@ -337,10 +349,11 @@ impl Read for Layer<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             // Nobody sends more than was announced.
-            let most = usize::try_from((self.layer.size + 1).saturating_sub(self.read)).unwrap_or(usize::MAX);
+            let most =
+                usize::try_from((self.described.size + 1).saturating_sub(self.read)).unwrap_or(usize::MAX);
             let most = buffer.len().min(most);
             match self.body.read(&mut buffer[..most]) {
-                Ok(0) if self.read < self.layer.size && most > 0 => self.again("the line was closed")?,
+                Ok(0) if self.read < self.described.size && most > 0 => self.again("the line was closed")?,
                 Ok(count) => {
                     self.read += count as u64;
                     self.hash.update(&buffer[..count]);

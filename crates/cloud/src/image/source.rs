@@ -51,8 +51,7 @@ impl Source {
     /// Reads it.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |found: String| Error::setting(KEY, found, TODO);
-        let parts: Vec<&str> = text.split("::").collect();
-        match parts.as_slice() {
+        match parts(text).as_slice() {
             ["oci", reference] => Self::oci(reference, DISK),
             ["oci", reference, path] => Self::oci(reference, path),
             ["file", path] if path.starts_with('/') => Ok(Self::File(PathBuf::from(path))),
@@ -78,6 +77,21 @@ impl Source {
         }
         let reference = Reference::parse(reference).map_err(|why| wrong(format!("{reference:?} {why}")))?;
         Ok(Self::Oci { reference, path: path.to_owned() })
+    }
+}
+
+/// At `::`, but for those of an address in brackets.
+fn parts(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    loop {
+        let address = if rest.starts_with('[') { rest.find(']').unwrap_or(0) } else { 0 };
+        let Some(at) = rest[address..].find("::") else {
+            parts.push(rest);
+            return parts;
+        };
+        parts.push(&rest[..address + at]);
+        rest = &rest[address + at + 2..];
     }
 }
 

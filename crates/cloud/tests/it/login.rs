@@ -56,7 +56,7 @@ fn only_the_right_credentials_with_the_right_rights_work() {
         wrong.message
     );
     tool.set("AWS_SECRET_ACCESS_KEY", secret);
-    tool.run(&["create"]).failed(1, &["UnauthorizedOperation", "allow ec2:DescribeImages"]);
+    tool.run(&["create"]).failed(1, &["refused DescribeImages", "allow ec2:DescribeImages"]);
 
     ureq::post(format!("{}/moto-api/reset-auth", cloud.address)).send("1000").unwrap();
     allow(&cloud, "all", "%22ec2%3A%2A%22%2C%22s3%3A%2A%22");
