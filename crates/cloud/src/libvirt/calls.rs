@@ -80,8 +80,8 @@ impl Encode for Volume {
     }
 }
 
-fn nothing(_: &mut Decoder<'_>) -> Result<(), Malformed> {
-    Ok(())
+fn text(from: &mut Decoder<'_>) -> Result<String, Malformed> {
+    from.text()
 }
 
 fn flag(from: &mut Decoder<'_>) -> Result<bool, Malformed> {
@@ -91,7 +91,7 @@ fn flag(from: &mut Decoder<'_>) -> Result<bool, Malformed> {
 /// Domains.
 impl Client {
     pub(super) async fn capabilities(&self) -> Answer<String> {
-        self.ask(Procedure::read(7), Encoder::new(), |from| from.text()).await
+        self.ask(Procedure::read(7), Encoder::new(), text).await
     }
 
     pub(super) async fn domain_by_name(&self, name: &str) -> Answer<Option<Domain>> {
@@ -109,7 +109,7 @@ impl Client {
     }
 
     pub(super) async fn domain_xml(&self, domain: &Domain) -> Answer<String> {
-        self.ask(Procedure::read(14), Encoder::new().with(domain).u32(INACTIVE), |from| from.text()).await
+        self.ask(Procedure::read(14), Encoder::new().with(domain).u32(INACTIVE), text).await
     }
 
     pub(super) async fn domain_define(&self, xml: &str) -> Answer<Domain> {
@@ -126,7 +126,7 @@ impl Client {
 
     /// Stops it at once. Whether it ran.
     pub(super) async fn domain_destroy(&self, domain: &Domain) -> Answer<bool> {
-        let done = self.ask(Procedure::read(12), Encoder::new().with(domain), nothing).await;
+        let done = self.ask(Procedure::read(12), Encoder::new().with(domain), |_| Ok(())).await;
         match done {
             Ok(()) => Ok(true),
             // It does not run, or is gone altogether.
@@ -138,7 +138,8 @@ impl Client {
     pub(super) async fn domain_undefine(&self, domain: &Domain) -> Answer<()> {
         let mut last = Ok(());
         for flags in UNDEFINE {
-            let done = self.ask(Procedure::read(231), Encoder::new().with(domain).u32(flags), nothing).await;
+            let done =
+                self.ask(Procedure::read(231), Encoder::new().with(domain).u32(flags), |_| Ok(())).await;
             last = found(done, code::NO_DOMAIN).map(|_| ());
             // Older drivers know fewer flags.
             if last.is_ok() || matches!(last, Err(super::client::Failure::Unknown(_))) {
@@ -153,9 +154,9 @@ impl Client {
         let arguments = Encoder::new().with(domain).u32(BY_LEASE).u32(0);
         let address = |from: &mut Decoder<'_>| -> Result<String, Malformed> {
             from.i32()?;
-            let text = from.text()?;
+            let address = from.text()?;
             from.u32()?;
-            Ok(text)
+            Ok(address)
         };
         let interface = |from: &mut Decoder<'_>| {
             from.text()?;
@@ -190,7 +191,7 @@ impl Client {
     }
 
     pub(super) async fn pool_xml(&self, pool: &Named) -> Answer<String> {
-        self.ask(Procedure::read(88), Encoder::new().with(pool).u32(0), |from| from.text()).await
+        self.ask(Procedure::read(88), Encoder::new().with(pool).u32(0), text).await
     }
 
     pub(super) async fn pool_define(&self, xml: &str) -> Answer<Named> {
@@ -199,32 +200,32 @@ impl Client {
 
     /// Makes its directory.
     pub(super) async fn pool_build(&self, pool: &Named) -> Answer<()> {
-        self.ask(Procedure::change(79), Encoder::new().with(pool).u32(0), nothing).await
+        self.ask(Procedure::change(79), Encoder::new().with(pool).u32(0), |_| Ok(())).await
     }
 
     pub(super) async fn pool_start(&self, pool: &Named) -> Answer<()> {
-        self.ask(Procedure::change(78), Encoder::new().with(pool).u32(0), nothing).await
+        self.ask(Procedure::change(78), Encoder::new().with(pool).u32(0), |_| Ok(())).await
     }
 
     pub(super) async fn pool_autostart(&self, pool: &Named) -> Answer<()> {
-        self.ask(Procedure::read(90), Encoder::new().with(pool).i32(1), nothing).await
+        self.ask(Procedure::read(90), Encoder::new().with(pool).i32(1), |_| Ok(())).await
     }
 
     pub(super) async fn pool_refresh(&self, pool: &Named) -> Answer<()> {
-        self.ask(Procedure::read(83), Encoder::new().with(pool).u32(0), nothing).await
+        self.ask(Procedure::read(83), Encoder::new().with(pool).u32(0), |_| Ok(())).await
     }
 
     pub(super) async fn pool_stop(&self, pool: &Named) -> Answer<()> {
-        self.ask(Procedure::change(80), Encoder::new().with(pool), nothing).await
+        self.ask(Procedure::change(80), Encoder::new().with(pool), |_| Ok(())).await
     }
 
     /// Removes its directory, which has to be empty.
     pub(super) async fn pool_delete(&self, pool: &Named) -> Answer<()> {
-        self.ask(Procedure::change(81), Encoder::new().with(pool).u32(0), nothing).await
+        self.ask(Procedure::change(81), Encoder::new().with(pool).u32(0), |_| Ok(())).await
     }
 
     pub(super) async fn pool_undefine(&self, pool: &Named) -> Answer<()> {
-        let done = self.ask(Procedure::read(82), Encoder::new().with(pool), nothing).await;
+        let done = self.ask(Procedure::read(82), Encoder::new().with(pool), |_| Ok(())).await;
         found(done, code::NO_STORAGE_POOL).map(|_| ())
     }
 
@@ -247,11 +248,11 @@ impl Client {
     }
 
     pub(super) async fn volume_path(&self, volume: &Volume) -> Answer<String> {
-        self.ask(Procedure::read(100), Encoder::new().with(volume), |from| from.text()).await
+        self.ask(Procedure::read(100), Encoder::new().with(volume), text).await
     }
 
     pub(super) async fn volume_xml(&self, volume: &Volume) -> Answer<String> {
-        self.ask(Procedure::read(99), Encoder::new().with(volume).u32(0), |from| from.text()).await
+        self.ask(Procedure::read(99), Encoder::new().with(volume).u32(0), text).await
     }
 
     pub(super) async fn volume_create(&self, pool: &Named, xml: &str) -> Answer<Volume> {
@@ -261,7 +262,7 @@ impl Client {
 
     /// Whether it was there.
     pub(super) async fn volume_delete(&self, volume: &Volume) -> Answer<bool> {
-        let done = self.ask(Procedure::read(94), Encoder::new().with(volume).u32(0), nothing).await;
+        let done = self.ask(Procedure::read(94), Encoder::new().with(volume).u32(0), |_| Ok(())).await;
         found(done, code::NO_STORAGE_VOL).map(|done| done.is_some())
     }
 }

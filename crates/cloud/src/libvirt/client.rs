@@ -189,7 +189,7 @@ async fn greet(line: &Line, name: &str) -> Answer<()> {
                         .to_owned(),
             }));
         }
-        call(line, AUTH_POLKIT, Encoder::new(), |body| body.i32()).await?;
+        call(line, AUTH_POLKIT, Encoder::new(), |body| body.i32().map(|_| ())).await?;
     }
     call(line, OPEN, Encoder::new().optional(Some(name)).u32(0), |_| Ok(())).await
 }

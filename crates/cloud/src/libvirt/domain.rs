@@ -244,12 +244,12 @@ mod tests {
         }
     }
 
-    fn xml(host: Host, firmware: Option<&str>) -> String {
+    fn xml(host: &Host, firmware: Option<&str>) -> String {
         let secure_execution = host.arch == Arch::S390x;
         let plan = Plan {
             name: "podvm-web-01234567",
             marks: &marks(),
-            host: &host,
+            host,
             cpus: 2,
             cpuset: Some("0-3"),
             memory_mib: 2048,
@@ -264,30 +264,30 @@ mod tests {
 
     #[test]
     fn x86_64() {
-        insta::assert_snapshot!(xml(Host { arch: Arch::X86, kvm: true, machine: None }, None));
+        insta::assert_snapshot!(xml(&Host { arch: Arch::X86, kvm: true, machine: None }, None));
     }
 
     #[test]
     fn x86_64_with_firmware_and_without_kvm() {
         let host = Host { arch: Arch::X86, kvm: false, machine: None };
-        insta::assert_snapshot!(xml(host, Some("/usr/share/OVMF/OVMF_CODE_4M.fd")));
+        insta::assert_snapshot!(xml(&host, Some("/usr/share/OVMF/OVMF_CODE_4M.fd")));
     }
 
     #[test]
     fn s390x() {
         let machine = Some("s390-ccw-virtio-rhel9.6.0".to_owned());
-        insta::assert_snapshot!(xml(Host { arch: Arch::S390x, kvm: true, machine }, None));
+        insta::assert_snapshot!(xml(&Host { arch: Arch::S390x, kvm: true, machine }, None));
     }
 
     #[test]
     fn aarch64() {
         let machine = Some("virt-rhel9.6.0".to_owned());
-        insta::assert_snapshot!(xml(Host { arch: Arch::Arm, kvm: true, machine }, None));
+        insta::assert_snapshot!(xml(&Host { arch: Arch::Arm, kvm: true, machine }, None));
     }
 
     #[test]
     fn what_was_written_is_read() {
-        let facts = facts(&xml(Host { arch: Arch::X86, kvm: true, machine: None }, None)).unwrap();
+        let facts = facts(&xml(&Host { arch: Arch::X86, kvm: true, machine: None }, None)).unwrap();
         assert_eq!(facts.marks, marks());
         assert_eq!(facts.disks, ["/p/podvm-web-01234567-root.qcow2", "/p/podvm-web-01234567-cloudinit.iso"]);
     }

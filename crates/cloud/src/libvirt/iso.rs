@@ -5,9 +5,8 @@
 const SECTOR: usize = 2048;
 /// The label by which cloud-init knows it.
 const LABEL: &str = "cidata";
-/// Sixteen unused sectors come first, then the descriptors: plain, Joliet, end.
+/// Sixteen unused sectors come first, then three descriptors: plain, Joliet, end.
 const PLAIN: u32 = 16;
-const JOLIET: u32 = 17;
 const END: u32 = 18;
 /// Path tables, in both byte orders, of both trees. One sector each: there is only the root.
 const TABLES: u32 = 19;

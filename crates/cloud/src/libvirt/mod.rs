@@ -99,7 +99,7 @@ impl Libvirt {
                 errors.extend(creation::complete_image(client, &pool, name, key).await.err());
             }
             (Ok(_), None) => {
-                notes.push("there is no pod VM image yet: LIBVIRT_IMAGE_ID is not set".to_owned())
+                notes.push("there is no pod VM image yet: LIBVIRT_IMAGE_ID is not set".to_owned());
             }
             (Err(error), _) => errors.push(error),
         }
@@ -132,3 +132,6 @@ impl Provider for Libvirt {
         Box::pin(self.check())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -336,16 +336,15 @@ impl StoragePool {
         Ok(sent)
     }
 
-    /// Deletes a volume. It does not matter to it who made it.
+    /// Deletes a volume, whoever made it, unless a domain uses it or another volume is based on it.
     pub async fn delete_volume(&self, name: &str) -> Result<Deletion, Error> {
-        if let Some(volume) = self.find(name).await?
-            && let Some(user) = super::removal::user_of(&self.client, &volume, None).await?
-        {
-            return Err(Error::Taken {
-                what: "volume",
-                name: name.to_owned(),
-                owner: format!("domain {user} uses it"),
-            });
+        if let Some(volume) = self.find(name).await? {
+            let user = super::removal::user_of(&self.client, &volume, None).await?;
+            let user = user.map(|domain| format!("domain {domain} uses it"));
+            let based = self.based_on(&volume).await?.map(|other| format!("volume {other} is based on it"));
+            if let Some(owner) = based.or(user) {
+                return Err(Error::Taken { what: "volume", name: name.to_owned(), owner });
+            }
         }
         let deletion = self.remove(name).await?;
         self.remove(&marker(name)).await?;

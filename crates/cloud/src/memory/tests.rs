@@ -26,7 +26,7 @@ async fn a_machine_comes_and_goes_with_its_volume() {
             memory.left().to_string(),
             format!("machine podvm-web-01234567 ({}), volume podvm-web-01234567-root", made.id)
         );
-        assert_eq!(cloud.list(&Owner::new("c1")).await.unwrap(), [made.clone()]);
+        assert_eq!(cloud.list(&Owner::new("c1")).await.unwrap(), std::slice::from_ref(&made));
         assert_eq!(cloud.list(&Owner::new("c2")).await.unwrap(), []);
         assert_eq!(cloud.untagged().await.unwrap(), []);
         assert_eq!(cloud.delete(&made.id).await, Ok(Deletion::Deleted));

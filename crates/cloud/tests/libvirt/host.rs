@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use osc_cloud::libvirt::Libvirt;
 use osc_cloud::{Account, InstanceSpec, Kind, Tags};
 use tempfile::TempDir;
 
-/// Emulated machines are slow enough one after the other.
-static TURN: Mutex<()> = Mutex::new(());
+/// Emulated machines are slow: so many at a time, and no more.
+static TURNS: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
+static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// The disk, made once for all tests.
 static DISK: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
@@ -30,6 +32,9 @@ static DISK: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     (directory, disk)
 });
+
+/// What libvirt found out about QEMU, which takes it ten seconds.
+static CACHE: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
 
 fn source(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libvirt").join(file)
@@ -60,7 +65,9 @@ impl Drop for Host {
 impl Host {
     /// Starts libvirt, with a network `default`, a pool `pods` and the image in it.
     pub fn start() -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = TURNS[NEXT.fetch_add(1, Ordering::Relaxed) % TURNS.len()]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let root = Command::new("id").arg("-u").output().unwrap();
         assert_eq!(root.stdout, b"0\n", "these tests make namespaces and start libvirtd: run them as root");
         for (program, package) in [
@@ -80,7 +87,7 @@ impl Host {
         let mut child = Command::new("unshare")
             .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "bash"])
             .arg(source("host.sh"))
-            .arg(directory.path())
+            .args([directory.path(), CACHE.path()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -180,11 +187,11 @@ impl Host {
         self.answer()
     }
 
-    /// What a machine shows at that address.
-    pub fn fetch(&mut self, url: &str) -> Option<Vec<u8>> {
+    /// What a machine shows at that address and path.
+    pub fn fetch(&mut self, address: std::net::IpAddr, path: &str) -> Option<Vec<u8>> {
         // Its server starts a moment after it has an address.
         for _ in 0..40 {
-            if self.say(&format!("fetch {url}")) == "done" {
+            if self.say(&format!("fetch {address} {path}")) == "done" {
                 return Some(fs::read(self.directory.path().join("fetched")).unwrap());
             }
             std::thread::sleep(Duration::from_millis(500));

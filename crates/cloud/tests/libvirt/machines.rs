@@ -25,8 +25,7 @@ async fn a_machine_comes_is_found_and_goes_with_everything() {
     assert_eq!(made.name, "podvm-web-01234567");
     assert_eq!(made.tags, spec.tags);
     // It is up, and was told what it should be.
-    let told =
-        host.fetch(&format!("http://{}/user-data", made.addresses[0])).expect("the machine does not answer");
+    let told = host.fetch(made.addresses[0], "/user-data").expect("the machine does not answer");
     assert_eq!(String::from_utf8(told).unwrap(), String::from_utf8(spec.user_data.clone()).unwrap());
     assert_eq!(
         host.left(),

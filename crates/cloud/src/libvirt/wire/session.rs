@@ -13,7 +13,7 @@ use super::frame::{Frame, KEEPALIVE, REMOTE, Status, Type};
 use super::xdr::{Decoder, Malformed};
 
 /// How long libvirt may take to answer a call. Starting a domain is the slowest of them.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Data of one packet of a stream: what every release of libvirt accepts.
 const CHUNK: usize = 256_000;
 /// Procedures of the keepalive program.
