@@ -95,7 +95,7 @@ impl<'a> Amazon<'a> {
             self.deregister(&old.id)?;
         }
         let tags = self.ours_of(&source);
-        let description = format!("pod VM image of cluster {}, made from {source}", self.cluster);
+        let description = format!("pod VM image of cluster {}", self.cluster);
         let new =
             NewImage { name: &self.name, description: &description, snapshot: &snapshot, size, tags: &tags };
         let id = self.aws.register_image(&new)?;

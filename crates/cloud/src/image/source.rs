@@ -75,6 +75,12 @@ impl Source {
         if !path.starts_with('/') || path.ends_with('/') || dots {
             return Err(wrong(format!("{path:?} is no absolute path of a file in the image")));
         }
+        // It becomes part of tags.
+        let fine = |c: char| c.is_ascii_alphanumeric() || "._/+=@-".contains(c);
+        if path.len() > LONGEST_PATH || !path.chars().all(fine) {
+            let what = "has other characters than letters, digits and . _ / + = @ -, or more than";
+            return Err(wrong(format!("{path:?} {what} {LONGEST_PATH}")));
+        }
         let reference = Reference::parse(reference).map_err(|why| wrong(format!("{reference:?} {why}")))?;
         Ok(Self::Oci { reference, path: path.to_owned() })
     }
@@ -252,6 +258,7 @@ mod tests {
     #[case("oci::quay.io/org/podvm::disk.qcow2", "no absolute path of a file")]
     #[case("oci::quay.io/org/podvm::/../etc/shadow", "no absolute path of a file")]
     #[case("oci::quay.io/org/podvm::/image/", "no absolute path of a file")]
+    #[case("oci::quay.io/org/podvm::/image/pod vm.qcow2", "has other characters")]
     #[case("file::disk.qcow2", "no absolute path")]
     fn what_is_no_source_is_refused(#[case] text: &str, #[case] words: &str) {
         let error = Source::parse(text).unwrap_err().to_string();
