@@ -8,6 +8,8 @@ use super::error::{Error, Result};
 const KEY: &str = "PODVM_IMAGE_URI";
 /// Where images carry their disk if nobody says otherwise.
 const DISK: &str = "/image/podvm.qcow2";
+/// Of a path in an image.
+const LONGEST_PATH: usize = 160;
 const TODO: &str =
     "it looks like oci::quay.io/organization/podvm:1.0 or oci::registry:5000/podvm@sha256:...::/disk.qcow2";
 
