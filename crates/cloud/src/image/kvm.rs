@@ -19,7 +19,7 @@ use crate::aws::hex;
 use crate::libvirt::volumes::{self, PoolDeletion, Storage, StoragePool, Upload};
 use crate::{Account, Kind};
 
-/// Where jobs have the key for the host mounted.
+/// Where jobs have the key for the host mounted, unless `SSH_IDENTITY_FILE` says otherwise.
 const SSH_KEY: &str = "/root/.ssh/id_rsa";
 /// A volume that a person made beforehand, as documented, is empty: its tables alone take a few MiB. No image of a pod VM is
 /// as small as this.
@@ -50,7 +50,8 @@ impl<'a> Kvm<'a> {
         let mut account = Account::new(Kind::Libvirt);
         let own = settings.values().iter().filter(|(key, _)| key.starts_with("LIBVIRT_"));
         account.settings = own.map(|(key, value)| (key.clone(), value.clone())).collect();
-        account.ssh_identity = Some(PathBuf::from(SSH_KEY)).filter(|path| path.exists());
+        let key = PathBuf::from(settings.get("SSH_IDENTITY_FILE").unwrap_or(SSH_KEY));
+        account.ssh_identity = Some(key).filter(|path| path.exists());
         let storage = Storage::new(&account)?;
         for note in storage.notes() {
             tracing::warn!("{note}");
