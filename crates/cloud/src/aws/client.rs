@@ -358,9 +358,9 @@ impl Params {
     fn encode(&self, action: &str, version: &str) -> String {
         let head = [("Action", action), ("Version", version)];
         let rest = self.pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let pairs = head.into_iter().chain(rest).map(|(key, value)| {
-            format!("{}={}", utf8_percent_encode(key, UNRESERVED), utf8_percent_encode(value, UNRESERVED))
-        });
+        let escape = |text: &str| utf8_percent_encode(text, UNRESERVED).to_string().replace("%20", "+");
+        let pairs =
+            head.into_iter().chain(rest).map(|(key, value)| format!("{}={}", escape(key), escape(value)));
         pairs.collect::<Vec<_>>().join("&")
     }
 }
@@ -441,9 +441,9 @@ mod tests {
             .tags("image", &tags);
         assert_eq!(
             params.encode("Do", "1"),
-            "Action=Do&Version=1&ImageId.1=x&ImageId.2=y&Filter.1.Name=tag%3Aa%20b&Filter.1.Value.1=1%262\
+            "Action=Do&Version=1&ImageId.1=x&ImageId.2=y&Filter.1.Name=tag%3Aa+b&Filter.1.Value.1=1%262\
              &Filter.2.Name=name&Filter.2.Value.1=n&TagSpecification.1.ResourceType=image\
-             &TagSpecification.1.Tag.1.Key=a%20b&TagSpecification.1.Tag.1.Value=1%262"
+             &TagSpecification.1.Tag.1.Key=a+b&TagSpecification.1.Tag.1.Value=1%262"
         );
     }
 }

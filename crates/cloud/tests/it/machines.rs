@@ -89,7 +89,7 @@ async fn machines_are_created_once_found_by_tag_and_deleted() {
     assert_eq!(running(&place.cloud), 1);
 
     let list = provider.list(&Owner::new("cluster-a")).await.unwrap();
-    assert_eq!(list, [made.clone()]);
+    assert_eq!(list, std::slice::from_ref(&made));
     assert_eq!(provider.list(&Owner::new("cluster-b")).await.unwrap(), []);
     assert_eq!(provider.list(&Owner::new("")).await.unwrap(), []);
     assert_eq!(provider.untagged().await.unwrap(), []);

@@ -67,10 +67,8 @@ impl Registry {
     }
 
     fn send(&self, request: http::request::Builder, body: Vec<u8>) -> http::Response<ureq::Body> {
-        let request = match self.login {
-            true => request.header("authorization", format!("Basic {AUTH}")),
-            false => request,
-        };
+        let login = format!("Basic {AUTH}");
+        let request = if self.login { request.header("authorization", login) } else { request };
         let request = request.body(body).unwrap();
         let answer = match *request.method() {
             http::Method::GET => ureq::run(request.map(|_| ())).unwrap(),
@@ -170,7 +168,7 @@ impl Drop for Registry {
 }
 
 pub fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     format!("sha256:{hex}")
 }
 
