@@ -63,6 +63,14 @@ fn a_job_that_is_killed_anywhere_leaks_nothing() {
         tool.run(&["delete"]).result();
         cloud.assert_nothing_left(REGION, "any");
         assert_eq!(cloud.left(REGION)["buckets"], json!({}), "deletion killed after request {request}");
+        // And once more, with nobody who wants the image any more.
+        let mut given_up = Tool::new(&cloud, REGION, &format!("{request:08}-0000-4000-8000-000000000002"));
+        given_up.set("PODVM_IMAGE_URI", source(&first));
+        kill_at(&cloud, &given_up, "create", request);
+        given_up.run(&["delete"]).result();
+        cloud.assert_nothing_left(REGION, "any");
+        assert_eq!(cloud.left(REGION)["buckets"], json!({}), "given up after request {request}");
+
         kills += u32::from(killed) + u32::from(killed_again);
         if !killed {
             break;
