@@ -25,13 +25,15 @@ command -v xz >/dev/null || missing+=(xz-utils)
 # Pod VMs are started by a libvirt of each test's own, in namespaces.
 command -v libvirtd >/dev/null || missing+=(libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-config-network)
 command -v virsh >/dev/null || missing+=(libvirt-clients)
+command -v xmllint >/dev/null || missing+=(libxml2-utils)
 command -v dnsmasq >/dev/null || missing+=(dnsmasq-base)
 command -v iptables >/dev/null || missing+=(iptables)
 command -v ip >/dev/null || missing+=(iproute2)
 command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
 command -v qemu-img >/dev/null || missing+=(qemu-utils)
-# Their disk: a kernel, busybox, and a boot loader.
-[ -x /bin/busybox ] || [ -x /usr/bin/busybox ] || missing+=(busybox-static)
+[ -e /usr/share/OVMF/OVMF_CODE_4M.fd ] || missing+=(ovmf)
+# Their disk: a kernel, busybox that needs no libraries, and a boot loader.
+{ command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1; } || missing+=(busybox-static)
 command -v syslinux >/dev/null || missing+=(syslinux)
 command -v mcopy >/dev/null || missing+=(mtools)
 [ -x /sbin/mkfs.vfat ] || [ -x /usr/sbin/mkfs.vfat ] || missing+=(dosfstools)
@@ -69,7 +71,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
     if ! command -v apt-get >/dev/null; then
         echo "Missing: ${missing[*]} (names of Debian packages). This script installs them with apt-get only;" >&2
         echo "on this system, install git, kubectl, promtool, python3, containerd, runc, rpmbuild, createrepo_c, dnf, zstd, xz, libvirtd," >&2
-        echo "virsh, dnsmasq, iptables, qemu-system-x86_64, qemu-img, busybox, syslinux, mcopy, mkfs.vfat, cpio, bsdtar, sshd, nc and docker-registry with its own package manager and try again." >&2
+        echo "virsh, xmllint, dnsmasq, iptables, qemu-system-x86_64, qemu-img, OVMF, busybox, syslinux, mcopy, mkfs.vfat, cpio, bsdtar, sshd, nc and docker-registry with its own package manager and try again." >&2
         exit 1
     fi
     echo "installing ${missing[*]}"

@@ -174,6 +174,10 @@ impl Client {
         found(network, code::NO_NETWORK)
     }
 
+    pub(super) async fn network_xml(&self, network: &Named) -> Answer<String> {
+        self.ask(Procedure::read(43), Encoder::new().with(network).u32(0), text).await
+    }
+
     pub(super) async fn network_is_active(&self, network: &Named) -> Answer<bool> {
         self.ask(Procedure::read(152), Encoder::new().with(network), flag).await
     }

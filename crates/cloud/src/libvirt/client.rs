@@ -132,10 +132,10 @@ impl Client {
         read: impl FnOnce(&mut Decoder<'_>) -> Result<T, Malformed>,
     ) -> Answer<T> {
         let arguments = arguments.finish();
-        let line = self.line().await.map_err(Failure::Unknown)?;
+        let mut line = self.line().await.map_err(Failure::Unknown)?;
         let mut answer = line.session.call(procedure.number, arguments.clone()).await;
         if procedure.again && matches!(answer, Err(CallError::Broken(_))) {
-            let line = self.line().await.map_err(Failure::Unknown)?;
+            line = self.line().await.map_err(Failure::Unknown)?;
             answer = line.session.call(procedure.number, arguments).await;
         }
         match answer {

@@ -112,7 +112,8 @@ impl Creation<'_> {
                     addresses,
                     created: marks.created,
                 })),
-                Err(error) => Err(self.take_back(&domain, &marks, error).await),
+                // It ran before: what it runs is not thrown away because nobody could be asked just now.
+                Err(error) => Err(CreateError::with(error, self.instance(&domain.id(), &marks))),
             };
         }
         // A try that died half way, or was told something else.
@@ -158,9 +159,11 @@ impl Creation<'_> {
         let action = format!("define domain {name}");
         match self.client.domain_define(&plan.xml()).await {
             Ok(domain) => Ok(domain),
-            Err(said) if said.is(code::OPERATION_FAILED) => {
+            Err(Failure::Said { code: code::OPERATION_FAILED, message })
+                if message.contains("already exists") =>
+            {
                 // Someone was quicker: nothing of it is ours.
-                Err(Error::Busy { kind: Kind::Libvirt, message: said.because(action).to_string() }.into())
+                Err(Error::Busy { kind: Kind::Libvirt, message: format!("{message} ({action})") }.into())
             }
             Err(said @ Failure::Said { .. }) => Err(said.because(action).into()),
             Err(Failure::Unknown(error)) => Err(self.undo_unheard(marks, error).await),
@@ -287,14 +290,14 @@ impl Creation<'_> {
 }
 
 /// A network that is there and started.
-pub(super) async fn network(client: &Client, name: &str) -> Result<(), Error> {
+pub(super) async fn network(client: &Client, name: &str) -> Result<Named, Error> {
     let action = || format!("find network {name}");
     let network = client.network(name).await.map_err(|said| said.because(action()))?;
     let Some(network) = network else {
         return Err(Error::Missing { what: "network", name: name.to_owned(), key: "LIBVIRT_NET" });
     };
     if client.network_is_active(&network).await.map_err(|said| said.because(action()))? {
-        return Ok(());
+        return Ok(network);
     }
     let problem = format!("is {name}, which is stopped; start it with `virsh net-start {name}`");
     Err(Error::Setting { key: "LIBVIRT_NET", problem })

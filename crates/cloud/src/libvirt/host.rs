@@ -31,7 +31,7 @@ impl Arch {
         }
     }
 
-    fn machine(self) -> Option<&'static str> {
+    pub(super) fn machine(self) -> Option<&'static str> {
         match self {
             Self::X86 => None,
             Self::S390x => Some("s390-ccw-virtio"),
@@ -109,6 +109,18 @@ pub(super) fn pool(xml: &str) -> Result<PoolFacts, Error> {
     Ok(PoolFacts { path: path.to_owned() })
 }
 
+/// From `net-dumpxml`: why machines of other hosts do not reach those of this network, if that is so.
+pub(super) fn unreachable_network(xml: &str) -> Result<Option<&'static str>, Error> {
+    let document = parse("a network", xml)?;
+    let forward =
+        child(document.root_element(), "forward").map(|node| node.attribute("mode").unwrap_or("nat"));
+    Ok(match forward {
+        None => Some("has no way to other hosts"),
+        Some("nat") => Some("is behind address translation"),
+        Some(_) => None,
+    })
+}
+
 /// From `vol-dumpxml`.
 pub(super) fn volume(xml: &str) -> Result<VolumeFacts, Error> {
     let document = parse("a storage volume", xml)?;
@@ -175,6 +187,20 @@ mod tests {
         let none = "<capabilities><host><cpu><arch>s390x</arch></cpu></host></capabilities>";
         assert!(host(none).unwrap_err().to_string().contains("no QEMU for s390x"));
         assert!(host("<capabilities>").unwrap_err().to_string().contains("capabilities"));
+    }
+
+    #[test]
+    fn networks_that_end_at_the_host() {
+        for (forward, told) in [
+            ("", Some("has no way to other hosts")),
+            ("<forward/>", Some("is behind address translation")),
+            ("<forward mode='nat'/>", Some("is behind address translation")),
+            ("<forward mode='route'/>", None),
+            ("<forward mode='bridge'/>", None),
+        ] {
+            let xml = format!("<network><name>pods</name>{forward}</network>");
+            assert_eq!(unreachable_network(&xml).unwrap(), told, "{forward}");
+        }
     }
 
     #[test]

@@ -22,7 +22,8 @@ mod transfer;
 pub mod volumes;
 mod wire;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,20 @@ pub struct Libvirt {
 struct Shared {
     client: Client,
     settings: Settings,
+    turns: Turns,
+}
+
+/// One creation of a name at a time: a second one would take what the first has made so far for what a dead one left.
+#[derive(Debug, Default)]
+struct Turns(Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    fn of(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody has or waits for are forgotten.
+        all.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(all.entry(name.to_owned()).or_default())
+    }
 }
 
 impl Libvirt {
@@ -50,7 +65,7 @@ impl Libvirt {
     pub fn new(account: &Account) -> Result<Self, Error> {
         let settings = Settings::read(account)?;
         let client = Client::new(settings.endpoint.clone());
-        Ok(Self { shared: Arc::new(Shared { client, settings }) })
+        Ok(Self { shared: Arc::new(Shared { client, settings, turns: Turns::default() }) })
     }
 
     /// Creates in a task of its own, so that what was made is taken back even if nobody waits for it any more.
@@ -59,7 +74,9 @@ impl Libvirt {
         let (shared, spec, name) = (Arc::clone(&self.shared), spec.clone(), spec.name.clone());
         let watched = stop.clone();
         let task = tokio::spawn(async move {
-            let Shared { client, settings } = &*shared;
+            let Shared { client, settings, turns } = &*shared;
+            let turn = turns.of(&spec.name);
+            let _turn = turn.lock().await;
             let created = Creation { client, settings, spec: &spec, stop: &watched }.run().await;
             match created {
                 // The last moment at which nobody may be there to hear of it.
@@ -78,8 +95,28 @@ impl Libvirt {
         result.unwrap_or_else(|_| Err(CreateError::clean(Error::Cancelled(name))))
     }
 
+    /// The network; and a word if nodes on other hosts do not reach machines in it.
+    async fn check_network(&self) -> Result<Option<String>, Error> {
+        let Shared { client, settings, .. } = &*self.shared;
+        let name = &settings.network;
+        let network = creation::network(client, name).await?;
+        if !client.endpoint().is_remote() {
+            return Ok(None);
+        }
+        let xml = client.network_xml(&network).await;
+        let why = host::unreachable_network(
+            &xml.map_err(|said| said.because(format_args!("look at network {name}")))?,
+        )?;
+        Ok(why.map(|why| {
+            format!(
+                "network {name} {why}: worker nodes that are not on that host do not reach pod VMs; let LIBVIRT_NET name a \
+                 network that is routed or bridged"
+            )
+        }))
+    }
+
     async fn check(&self) -> Result<Vec<String>, Vec<Error>> {
-        let Shared { client, settings } = &*self.shared;
+        let Shared { client, settings, .. } = &*self.shared;
         // If nobody is let in, nothing else is worth asking.
         let capabilities = client.capabilities().await;
         let capabilities = capabilities.map_err(|said| vec![said.because("ask for capabilities")])?;
@@ -93,7 +130,10 @@ impl Libvirt {
             Ok(_) => {}
             Err(error) => errors.push(error),
         }
-        errors.extend(creation::network(client, &settings.network).await.err());
+        match self.check_network().await {
+            Ok(note) => notes.extend(note),
+            Err(error) => errors.push(error),
+        }
         match (creation::pool(client, &settings.pool).await, &settings.image) {
             (Ok((pool, _)), Some((name, key))) => {
                 errors.extend(creation::complete_image(client, &pool, name, key).await.err());

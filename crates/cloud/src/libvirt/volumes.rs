@@ -18,7 +18,6 @@ use super::calls::{Named, Volume};
 use super::client::{Client, code};
 use super::domain::escape;
 use super::host;
-use super::settings::Settings;
 use super::wire::Endpoint;
 use crate::{Account, Deletion, Error, Kind};
 
@@ -102,12 +101,6 @@ impl Storage {
     pub fn new(account: &Account) -> Result<Self, Error> {
         let endpoint = Endpoint::parse(account.need("LIBVIRT_URI")?, account.ssh_identity.as_deref())?;
         Ok(Self { client: Arc::new(Client::new(endpoint)) })
-    }
-
-    /// That of all settings, checked.
-    pub fn of(account: &Account) -> Result<Self, Error> {
-        Settings::read(account)?;
-        Self::new(account)
     }
 
     /// What a person should know about the connection.

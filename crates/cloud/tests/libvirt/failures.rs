@@ -111,3 +111,26 @@ async fn volumes_of_a_failed_try_do_not_stop_the_next_one() {
     // It got as far as the address.
     assert!(error.to_string().contains("did not come"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_variables_of_the_firmware_go_too() {
+    const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+    assert!(std::path::Path::new(FIRMWARE).exists(), "{FIRMWARE} is not here: run hack/test-deps.sh (ovmf)");
+    let mut host = Host::start();
+    host.network("silent", "");
+    let account = host.account().setting("LIBVIRT_NET", "silent").setting("LIBVIRT_EFI_FIRMWARE", FIRMWARE);
+    let cloud = Libvirt::new(&account).unwrap();
+    let mut spec = spec("web");
+    spec.patience = Duration::from_secs(10);
+    let (created, during) = tokio::join!(cloud.create(&spec), async {
+        while !host.try_virsh("domstate podvm-web-01234567").1.contains("running") {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        host.say("nvram")
+    });
+    let error = created.unwrap_err();
+    assert!(error.to_string().contains("did not come"), "{error}");
+    assert_eq!(error.left, None, "{error}");
+    assert_eq!((during.as_str(), host.say("nvram").as_str()), ("1", "0"));
+    assert_eq!(host.left(), [] as [&str; 0]);
+}

@@ -73,6 +73,7 @@ while read -r word rest; do
             echo failed
         fi
         ;;
+    nvram) ls /var/lib/libvirt/qemu/nvram | wc -l ;;
     *) echo unknown ;;
     esac
 done

@@ -1,5 +1,6 @@
 //! Machines that come, are found, and go.
 
+use std::fmt::Write;
 use std::fs;
 use std::time::Duration;
 
@@ -106,17 +107,14 @@ async fn what_nobody_waits_for_is_taken_back() {
 
 /// A domain as an older adaptor defined it: no tags, and the names of volumes that it gave.
 fn define_old(host: &Host, name: &str, disks: &[&str]) {
-    let disks: String = disks
-        .iter()
-        .enumerate()
-        .map(|(index, path)| {
-            let letter = char::from(b'a' + u8::try_from(index).unwrap());
-            format!("<disk type='file'><source file='{path}'/><target dev='vd{letter}'/></disk>")
-        })
-        .collect();
+    let mut devices = String::new();
+    for (path, letter) in disks.iter().zip('a'..) {
+        write!(devices, "<disk type='file'><source file='{path}'/><target dev='vd{letter}'/></disk>")
+            .unwrap();
+    }
     let xml = format!(
         "<domain type='qemu'><name>{name}</name><memory unit='MiB'>128</memory><vcpu>1</vcpu><os><type>hvm</type></os>\
-         <devices>{disks}</devices></domain>"
+         <devices>{devices}</devices></domain>"
     );
     let file = host.directory.path().join("old.xml");
     fs::write(&file, xml).unwrap();
@@ -177,5 +175,18 @@ async fn a_deletion_that_died_half_way_is_gone_on_with() {
     host.virsh("destroy podvm-web-01234567");
     host.virsh("vol-delete podvm-web-01234567-cloudinit.iso pods");
     assert_eq!(cloud.delete(&again.id).await, Ok(Deletion::Deleted));
+    assert_eq!(host.left(), [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_ask_for_the_same_machine_at_once_get_one() {
+    let host = Host::start();
+    let cloud = host.provider();
+    let spec = spec("web");
+    let (one, two) = tokio::join!(cloud.create(&spec), cloud.create(&spec));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.id, two.id);
+    assert_eq!(cloud.list(&owner()).await.unwrap().len(), 1);
+    assert_eq!(cloud.delete(&one.id).await, Ok(Deletion::Deleted));
     assert_eq!(host.left(), [] as [&str; 0]);
 }

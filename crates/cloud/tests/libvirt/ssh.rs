@@ -54,7 +54,7 @@ impl Server {
         )
         .unwrap();
         fs::create_dir_all("/run/sshd").unwrap();
-        let child = Command::new("/usr/sbin/sshd")
+        let mut child = Command::new("/usr/sbin/sshd")
             .args(["-D", "-e", "-f"])
             .arg(directory.join("config"))
             .stderr(Stdio::null())
@@ -66,6 +66,8 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+        let _ = child.kill();
+        let _ = child.wait();
         panic!("sshd does not listen on port {port}");
     }
 
@@ -86,6 +88,8 @@ async fn by_ssh_with_the_key_that_is_accepted() {
     let cloud = Libvirt::new(&server.account(&host, "user", &known)).unwrap();
     let notes = cloud.verify().await.unwrap();
     assert!(!notes.iter().any(|note| note.contains("host key")), "{notes:?}");
+    // The nodes are elsewhere.
+    assert!(notes.iter().any(|note| note.contains("network default has no way to other hosts")), "{notes:?}");
     let made = cloud.create(&spec("web")).await.unwrap();
     assert_eq!(cloud.delete(&made.id).await, Ok(Deletion::Deleted));
     assert_eq!(host.left(), [] as [&str; 0]);

@@ -12,7 +12,11 @@ use sha2::{Digest, Sha256};
 use crate::host::{Host, disk, spec};
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|half| char::from(b"0123456789abcdef"[usize::from(half)]))
+        .collect()
 }
 
 fn upload(bytes: &[u8]) -> Upload {

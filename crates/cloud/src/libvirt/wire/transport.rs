@@ -103,6 +103,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether it leads to another host.
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self.path, Way::Ssh(_))
+    }
+
     /// What a person should know about this way.
     pub(crate) fn notes(&self) -> Vec<String> {
         match &self.path {
