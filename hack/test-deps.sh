@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs what the tests need and the machine lacks: kubectl, promtool, git, Python, containerd, libvirt with QEMU and tools
-# for packages (Debian and Ubuntu), a kernel for virtual machines, cargo-deny and the Python client of Kubernetes.
+# Installs what the tests need and the machine lacks: kubectl, promtool, git, Python, containerd, libvirt with QEMU, a registry
+# and tools for packages (Debian and Ubuntu), a kernel for virtual machines, cargo-deny, the Python client of Kubernetes, and moto.
 set -euo pipefail
 
 CARGO_DENY_VERSION=0.20.2
 # As in crates/proof/src/conformance/python.rs.
 PYTHON_CLIENT_VERSION=37.0.2
+# As in crates/cloud/tests/it/cloud.rs.
+MOTO_VERSION=5.2.5
 tools="${XDG_CACHE_HOME:-$HOME/.cache}/osc/tools"
 
 missing=()
@@ -41,6 +43,8 @@ command -v bsdtar >/dev/null || missing+=(libarchive-tools)
 [ -x /usr/sbin/sshd ] || missing+=(openssh-server)
 command -v ssh >/dev/null || missing+=(openssh-client)
 command -v nc >/dev/null || missing+=(netcat-openbsd)
+# Images of pod VMs are pulled from a registry on loopback.
+command -v docker-registry >/dev/null || missing+=(docker-registry)
 # Debian splits what a virtual environment needs from Python itself.
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 
@@ -67,7 +71,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
     if ! command -v apt-get >/dev/null; then
         echo "Missing: ${missing[*]} (names of Debian packages). This script installs them with apt-get only;" >&2
         echo "on this system, install git, kubectl, promtool, python3, containerd, runc, rpmbuild, createrepo_c, dnf, zstd, xz, libvirtd," >&2
-        echo "virsh, xmllint, dnsmasq, iptables, qemu-system-x86_64, qemu-img, OVMF, busybox, syslinux, mcopy, mkfs.vfat, cpio, bsdtar, sshd and nc with its own package manager and try again." >&2
+        echo "virsh, xmllint, dnsmasq, iptables, qemu-system-x86_64, qemu-img, OVMF, busybox, syslinux, mcopy, mkfs.vfat, cpio, bsdtar, sshd, nc and docker-registry with its own package manager and try again." >&2
         exit 1
     fi
     echo "installing ${missing[*]}"
@@ -84,7 +88,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
     without_services as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -q -y --no-install-recommends --allow-downgrades "${missing[@]}" "${versions[@]}"
     # Nor at the next start of the machine.
-    for service in prometheus containerd ssh libvirtd virtlogd virtlockd; do
+    for service in prometheus containerd docker-registry ssh libvirtd virtlogd virtlockd; do
         case "$service ${missing[*]} " in
         *" $service "* | ssh*" openssh-server "* | *virt*" libvirt-daemon "*)
             as_root systemctl disable "$service.service" >/dev/null 2>&1 || true
@@ -124,4 +128,13 @@ if ! "$python/bin/python" -c 'import kubernetes' 2>/dev/null; then
     rm -rf "$python"
     python3 -m venv "$python"
     "$python/bin/pip" install --quiet --disable-pip-version-check "kubernetes==$PYTHON_CLIENT_VERSION"
+fi
+
+# A server that stands in for AWS.
+moto="${XDG_CACHE_HOME:-$HOME/.cache}/osc/python-moto-$MOTO_VERSION"
+if ! "$moto/bin/python" -c 'import moto.server, moto.ec2, moto.s3, moto.iam' 2>/dev/null; then
+    echo "installing moto $MOTO_VERSION into $moto"
+    rm -rf "$moto"
+    python3 -m venv "$moto"
+    "$moto/bin/pip" install --quiet --disable-pip-version-check "moto[ec2,s3,sts,iam,server]==$MOTO_VERSION"
 fi

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
+use crate::aws::Ec2;
 use crate::libvirt::Libvirt;
 use crate::{Error, Kind, Provider};
 
@@ -108,8 +109,9 @@ impl Connect for Clouds {
     fn connect<'a>(&'a self, account: &'a Account) -> BoxFuture<'a, Result<Arc<dyn Provider>, Error>> {
         Box::pin(async move {
             match account.provider {
+                Kind::Aws => Ok(Arc::new(Ec2::connect(account)?) as Arc<dyn Provider>),
                 Kind::Libvirt => Ok(Arc::new(Libvirt::new(account)?) as Arc<dyn Provider>),
-                kind @ (Kind::Aws | Kind::Azure | Kind::Gcp) => Err(not_yet(kind)),
+                kind @ (Kind::Azure | Kind::Gcp) => Err(not_yet(kind)),
             }
         })
     }

@@ -4,6 +4,7 @@
 //!   Account (settings and credentials) --Connect--> Provider: create, delete, list, verify
 //!                                                     |
 //!                                                     +-- memory    scripted, for tests and demos
+//!                                                     +-- aws       EC2, by its own protocol
 //!                                                     +-- libvirt   a KVM host, by libvirt's own protocol
 //! ```
 //!
@@ -12,7 +13,10 @@
 //! it could not take back. Deleting what is not there is a success.
 
 mod account;
+pub mod aws;
 mod error;
+mod http_client;
+pub mod image;
 pub mod libvirt;
 pub mod memory;
 mod name;

@@ -8,7 +8,7 @@ mod container_runtime_config;
 mod infrastructure;
 mod machine_config;
 mod machine_config_pool;
-mod scc;
+mod opaque;
 
 pub use cluster_version::{ClusterVersion, ClusterVersionSpec, ClusterVersionStatus, Release, UpdateHistory};
 pub use container_runtime_config::{
@@ -27,12 +27,12 @@ use kube::CustomResourceExt;
 
 /// Definitions of the foreign kinds, for clusters that simulate OpenShift. A real one brings its own.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![
+    let defined = [
         MachineConfig::crd(),
         MachineConfigPool::crd(),
         ContainerRuntimeConfig::crd(),
         ClusterVersion::crd(),
         Infrastructure::crd(),
-        scc::crd(),
-    ]
+    ];
+    defined.into_iter().chain(opaque::crds()).collect()
 }

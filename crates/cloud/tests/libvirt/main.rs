@@ -5,6 +5,7 @@
 
 mod failures;
 mod host;
+mod image;
 mod machines;
 mod ssh;
 mod storage;

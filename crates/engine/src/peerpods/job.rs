@@ -143,6 +143,7 @@ impl Circumstances<'_> {
         if let Some(cluster) = identity::observed(observed) {
             add("CLUSTER_ID", &cluster);
         }
+        add("SSH_IDENTITY_FILE", "/root/.ssh/id_rsa");
         add("CONFIDENTIAL_COMPUTE_ENABLED", if self.situation.setup.confidential { "yes" } else { "no" });
         if self.situation.settings.peer_pods.fips {
             add("BOOT_FIPS", "yes");

@@ -1,6 +1,6 @@
 //! One connection to libvirt: many calls at a time, each answer to whoever asked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -119,7 +119,7 @@ impl Session {
             return Err(CallError::Broken(why.clone()));
         }
         waiting.calls.insert(serial, sender);
-        Ok(Call { serial, answers, waiting: Arc::clone(&self.waiting) })
+        Ok(Call { serial, answers, waiting: Arc::clone(&self.waiting), early: VecDeque::new() })
     }
 
     async fn send(&self, frame: Frame) -> Result<(), CallError> {
@@ -141,6 +141,8 @@ struct Call {
     serial: u32,
     answers: mpsc::Receiver<Frame>,
     waiting: Arc<Mutex<Waiting>>,
+    /// Data that came before the answer.
+    early: VecDeque<Frame>,
 }
 
 impl Drop for Call {
@@ -150,7 +152,30 @@ impl Drop for Call {
 }
 
 impl Call {
+    /// The next frame of that kind. libvirt answers from another thread than the one that sends data, so that the first data
+    /// may come before the answer; it is kept.
     async fn answer(&mut self, kind: Type) -> Result<Frame, CallError> {
+        if kind == Type::Stream
+            && let Some(frame) = self.early.pop_front()
+        {
+            return Ok(frame);
+        }
+        loop {
+            let frame = self.next().await?;
+            if frame.kind == kind {
+                return Ok(frame);
+            }
+            if frame.kind == Type::Stream {
+                self.early.push_back(frame);
+                continue;
+            }
+            let why = format!("libvirt sent {:?} where {kind:?} was expected", frame.kind);
+            fail(&self.waiting, &why);
+            return Err(CallError::Broken(why));
+        }
+    }
+
+    async fn next(&mut self) -> Result<Frame, CallError> {
         let frame = match tokio::time::timeout(PATIENCE, self.answers.recv()).await {
             Ok(Some(frame)) => frame,
             Ok(None) => return Err(CallError::Broken(reason(&self.waiting))),
@@ -162,11 +187,6 @@ impl Call {
         };
         if frame.status == Status::Error {
             return Err(said(&frame));
-        }
-        if frame.kind != kind {
-            let why = format!("libvirt sent {:?} where {kind:?} was expected", frame.kind);
-            fail(&self.waiting, &why);
-            return Err(CallError::Broken(why));
         }
         Ok(frame)
     }

@@ -59,13 +59,14 @@ impl Default for Topology {
 }
 
 /// Namespaces of OpenShift that the operator has to do with.
-const NAMESPACES: [&str; 6] = [
+const NAMESPACES: [&str; 7] = [
     osc_api::names::OPERATOR_NAMESPACE,
     "openshift-config",
     "openshift-config-managed",
     "openshift-machine-config-operator",
     "openshift-monitoring",
     "openshift-dns",
+    osc_api::peerpods::CREDENTIALS_REQUEST_NAMESPACE,
 ];
 
 impl Topology {
