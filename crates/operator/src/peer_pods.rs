@@ -290,14 +290,18 @@ impl Keeper {
 
     /// Looks for machines of this cluster that no PeerPod knows. Says when to look again.
     async fn sweep(&self, all: &[Record], memory: &mut Memory) -> Option<Timestamp> {
-        let cluster = self.cache.cluster_identity().filter(|_| self.sweep != Sweep::Off)?;
+        if self.sweep == Sweep::Off || !self.cache.has_peer_pod_settings(&self.namespace) {
+            self.cache.strays(Vec::new());
+            return None;
+        }
+        let cluster = self.cache.cluster_identity()?;
         let now = self.clock.now();
         if let Some(next) = memory.next_sweep.filter(|next| *next > now) {
             return Some(next);
         }
         let next = now.saturating_add(SWEEP_EVERY).ok();
         memory.next_sweep = next;
-        // Without settings there never was a machine.
+        // What is wrong with the settings is told by whoever installs.
         let Ok(cloud) = self.cloud(memory).await else {
             self.cache.strays(Vec::new());
             return next;

@@ -333,6 +333,12 @@ impl Cache {
         state.peer_pods.synced().then(|| state.peer_pods.iter().map(|(_, record)| record.clone()).collect())
     }
 
+    /// Whether somebody set up peer pods: else there never was a virtual machine of one.
+    pub fn has_peer_pod_settings(&self, namespace: &str) -> bool {
+        let id = ObjectId::namespaced(Kind::ConfigMap, namespace, peerpods::SETTINGS);
+        self.lock().objects.get(&id).is_some_and(|table| table.get(&id).is_some())
+    }
+
     /// What tells this cluster from others, if it is known.
     pub fn cluster_identity(&self) -> Option<String> {
         let state = self.lock();
