@@ -1,6 +1,7 @@
 //! A whole embedded cluster: the server, filled with a topology, and the simulated controllers.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -8,7 +9,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
-use crate::server::{Server, ServerConfig, ServerError};
+use crate::server::{Server, ServerConfig, ServerError, Services};
+use crate::sim::program::Program;
 use crate::sim::topology::Topology;
 use crate::sim::{self, SimError, SimOptions, Timing};
 
@@ -29,6 +31,10 @@ pub struct ClusterConfig {
     pub timing: Timing,
     /// What varies from one run to the next: see [`SimOptions`].
     pub seed: u64,
+    /// What runs in pods: see [`SimOptions`].
+    pub programs: Vec<Arc<dyn Program>>,
+    /// Where the services are that programs serve: they have a copy of it.
+    pub services: Services,
 }
 
 /// What is in a cluster at first.
@@ -56,6 +62,8 @@ impl Default for ClusterConfig {
             origin: None,
             timing: Timing::default(),
             seed: 0,
+            programs: Vec::new(),
+            services: Services::default(),
         }
     }
 }
@@ -81,6 +89,7 @@ impl Cluster {
             listen: config.listen,
             tls: config.tls,
             clock: clock.clone(),
+            endpoints: config.services,
             ..ServerConfig::default()
         };
         let server = Server::start(server_config).await?;
@@ -91,8 +100,14 @@ impl Cluster {
             Contents::Objects(objects) => objects,
         })?;
         let cancel = CancellationToken::new();
-        let options =
-            SimOptions { clock, timing: config.timing, seed: config.seed, partial, ..SimOptions::default() };
+        let options = SimOptions {
+            clock,
+            timing: config.timing,
+            seed: config.seed,
+            partial,
+            programs: config.programs,
+            ..SimOptions::default()
+        };
         let client = server.client_named("osc-simulation")?;
         let simulation = tokio::spawn(sim::run(client, options, cancel.clone()));
         Ok(Self { server, cancel, simulation })

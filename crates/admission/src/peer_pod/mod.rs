@@ -20,6 +20,7 @@ mod lost;
 mod options;
 #[cfg(test)]
 mod properties;
+mod serving;
 mod size;
 
 use json_patch::jsonptr::PointerBuf;
@@ -29,6 +30,7 @@ use kube::core::admission::Operation;
 use serde_json::{Map, Value, json};
 
 pub use options::{Options, SizeAnnotation, Unusable};
+pub use serving::Settings;
 
 use crate::review::{Request, Verdict};
 use crate::{annotations, named};

@@ -65,7 +65,7 @@ impl State {
             requests: RequestLog::default(),
             schemas: BuiltinSchemas::default(),
             services: config.services.clone(),
-            endpoints: Services::default(),
+            endpoints: config.endpoints.clone(),
             expressions: Expressions::default(),
             shutdown: CancellationToken::new(),
             loading: Mutex::default(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use super::services::Services;
 use crate::Clock;
 
 /// What `/version` answers.
@@ -58,6 +59,8 @@ pub struct ServerConfig {
     pub version: VersionInfo,
     /// Where services are, for webhooks that are named by their service: there is no network behind services here.
     pub services: BTreeMap<ServicePort, SocketAddr>,
+    /// The same for services that come and go: whoever answers for one has a copy of this.
+    pub endpoints: Services,
 }
 
 impl Default for ServerConfig {
@@ -70,6 +73,7 @@ impl Default for ServerConfig {
             watch_history: 10_000,
             version: VersionInfo::default(),
             services: BTreeMap::new(),
+            endpoints: Services::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
@@ -22,6 +23,7 @@ use super::annotations::{ADAPTOR_DIES, ADAPTOR_FORGETS, MACHINE_FAILS};
 use super::options::hex;
 use super::program::{Ask, Context, Exit, Program, SandboxRequest};
 use super::world::FIELD_MANAGER;
+use crate::Clock;
 
 /// The handler of runtime classes that it serves.
 pub const HANDLER: &str = "kata-remote";
@@ -62,6 +64,8 @@ pub struct MachineRequest {
     pub annotations: BTreeMap<String, String>,
     /// The adaptor's environment, credentials included.
     pub env: BTreeMap<String, String>,
+    /// The time there.
+    pub now: Timestamp,
 }
 
 impl fmt::Debug for MachineRequest {
@@ -118,6 +122,7 @@ async fn run(context: Context, machines: Arc<dyn Machines>) -> Result<(), String
     let instance = Arc::new(Instance {
         client: context.client.clone(),
         node: context.node.clone(),
+        clock: context.clock.clone(),
         env,
         machines,
         known: Mutex::default(),
@@ -215,6 +220,7 @@ fn params() -> PatchParams {
 struct Instance {
     client: Client,
     node: String,
+    clock: Clock,
     env: BTreeMap<String, String>,
     machines: Arc<dyn Machines>,
     /// Machines by the uid of their pod.
@@ -298,6 +304,7 @@ impl Instance {
             uid,
             annotations: pod.annotations().clone(),
             env: self.env.clone(),
+            now: self.clock.now(),
         }
     }
 
@@ -390,6 +397,7 @@ mod tests {
             uid: "u".into(),
             annotations: BTreeMap::new(),
             env: BTreeMap::from([("AWS_SECRET_ACCESS_KEY".to_owned(), "hush".to_owned())]),
+            now: Timestamp::UNIX_EPOCH,
         };
         let shown = format!("{request:?}");
         assert!(shown.contains("demo/web") && !shown.contains("hush"), "{shown}");

@@ -9,6 +9,7 @@
 //! - [`program`]: real code that runs in simulated pods; [`adaptor`] is one that plays the remote hypervisor.
 //! - [`workload`]: DaemonSets, Deployments, Jobs, PodDisruptionBudgets.
 //! - [`node`]: the taints that follow from a node's state.
+//! - [`service_ca`]: certificates of Services, as OpenShift makes them.
 //! - [`node_agent`]: the agents that install Kata where there is no Machine Config Operator.
 //!
 //! A kind that the cluster does not serve counts as a kind without objects, so plain Kubernetes is fine too.
@@ -28,6 +29,7 @@ pub mod program;
 mod queue;
 pub mod resources;
 pub mod script;
+pub mod service_ca;
 mod since;
 mod store;
 pub mod topology;
@@ -120,6 +122,8 @@ fn spawn_controllers(world: &Arc<World>, cancel: &CancellationToken, tasks: &mut
     tasks.spawn(workload::replacement::run(w, c));
     let (w, c) = start();
     tasks.spawn(machine_config::container_runtime::run(w, c));
+    let (w, c) = start();
+    tasks.spawn(service_ca::run(w, c));
 
     let fleet = Arc::new(Fleet::default());
     let errors = Arc::new(RenderErrors::default());

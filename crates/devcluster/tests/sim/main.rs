@@ -10,4 +10,5 @@ mod peerpods;
 mod programs;
 mod rollout;
 mod scale;
+mod service_ca;
 mod workloads;

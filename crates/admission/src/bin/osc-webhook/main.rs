@@ -9,12 +9,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use osc_admission::Server;
 use osc_admission::certificate::Current;
 use osc_admission::certificate::directory::Directory;
-use osc_admission::peer_pod::{self, Options};
-use osc_admission::tls::Profile;
-use osc_api::peerpods::webhook;
+use osc_admission::peer_pod::Settings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -47,19 +44,15 @@ fn init_logs(format: LogFormat) {
 
 /// Two threads, whatever the node has: a review takes microseconds.
 fn start(arguments: Arguments) -> anyhow::Result<()> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let (options, told) = Options::of_environment(variable)?;
-    let text = |name: &str| variable(name).unwrap_or_default();
-    let (profile, told_of_tls) =
-        Profile::parse(&text(webhook::TLS_VERSION_VARIABLE), &text(webhook::TLS_SUITES_VARIABLE));
-    for words in told.iter().chain(&told_of_tls) {
+    let settings = Settings::of_environment(|name| std::env::var(name).ok())?;
+    for words in &settings.told {
         tracing::warn!("{words}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(run(arguments, options, profile))
+    runtime.block_on(run(arguments, settings))
 }
 
-async fn run(arguments: Arguments, options: Options, profile: Profile) -> anyhow::Result<()> {
+async fn run(arguments: Arguments, settings: Settings) -> anyhow::Result<()> {
     let (certificate, metrics) = (Current::default(), Metrics::default());
     let (leaving, cancel) = (CancellationToken::new(), CancellationToken::new());
     tokio::spawn(leave(terminated()?, arguments.drain(), leaving.clone(), cancel.clone()));
@@ -74,8 +67,8 @@ async fn run(arguments: Arguments, options: Options, profile: Profile) -> anyhow
         webhook = %address,
         health = plain::address(health.as_ref()),
         metrics = plain::address(figures.as_ref()),
-        class = options.class,
-        resource = options.resource,
+        class = settings.options.class,
+        resource = settings.options.resource,
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
@@ -85,11 +78,10 @@ async fn run(arguments: Arguments, options: Options, profile: Profile) -> anyhow
     }
     let directory = Directory::new(&arguments.cert_dir);
     tokio::spawn(directory.follow(certificate.clone(), arguments.certificate_period(), cancel.clone()));
-    Server::new(certificate)
-        .profile(profile)
+    settings
+        .server(certificate)
         .deadline(arguments.deadline())
         .observe(move |outcome, took| metrics.reviewed(outcome, took))
-        .route(webhook::PATH, move |request| std::future::ready(peer_pod::review(&request, &options)))
         .serve(listener, cancel)
         .await
         .context("cannot serve with this TLS profile")

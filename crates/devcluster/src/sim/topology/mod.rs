@@ -28,6 +28,16 @@ pub enum Kind {
     K3s,
 }
 
+/// What an OpenShift cluster itself runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Platform {
+    /// Nothing that it knows of.
+    #[default]
+    None,
+    /// AWS.
+    Aws,
+}
+
 /// A cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
@@ -43,6 +53,8 @@ pub struct Topology {
     pub product: bool,
     /// Labels that every worker carries in addition, for instance those of Node Feature Discovery.
     pub worker_labels: BTreeMap<String, String>,
+    /// What it runs on. Without meaning on a plain cluster.
+    pub platform: Platform,
 }
 
 impl Default for Topology {
@@ -54,6 +66,7 @@ impl Default for Topology {
             version: "4.19.28".to_owned(),
             product: true,
             worker_labels: BTreeMap::new(),
+            platform: Platform::None,
         }
     }
 }
@@ -208,6 +221,17 @@ mod tests {
                 other => panic!("{other}"),
             }
         }
+    }
+
+    #[test]
+    fn the_platform_shows_in_the_infrastructure() {
+        let told = |platform: Platform| {
+            let objects = Topology { platform, ..Topology::default() }.objects(now());
+            objects.into_iter().find(|o| o["kind"] == "Infrastructure").unwrap()["status"]["platformStatus"]
+                .clone()
+        };
+        assert_eq!(told(Platform::None), json!({"type": "None"}));
+        assert_eq!(told(Platform::Aws), json!({"type": "AWS", "aws": {"region": "eu-west-1"}}));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use osc_api::names;
 use serde_json::{Value, json};
 
-use super::{Kind, Topology};
+use super::{Kind, Platform, Topology};
 use crate::sim::options::hex;
 
 /// ClusterVersion and Infrastructure, the pull secret, and the images of the operating system.
@@ -80,14 +80,18 @@ fn cluster_version(topology: &Topology, now: Timestamp) -> Value {
 fn infrastructure(topology: &Topology) -> Value {
     let replicas = |single: bool| if single { "SingleReplica" } else { "HighlyAvailable" };
     let single = topology.kind == Kind::SingleNode;
+    let (platform, status) = match topology.platform {
+        Platform::None => ("None", json!({"type": "None"})),
+        Platform::Aws => ("AWS", json!({"type": "AWS", "aws": {"region": "eu-west-1"}})),
+    };
     json!({
         "apiVersion": "config.openshift.io/v1",
         "kind": "Infrastructure",
         "metadata": {"name": "cluster"},
-        "spec": {"platformSpec": {"type": "None"}},
+        "spec": {"platformSpec": {"type": platform}},
         "status": {
-            "platform": "None",
-            "platformStatus": {"type": "None"},
+            "platform": platform,
+            "platformStatus": status,
             "infrastructureName": "devcluster-x7k2p",
             "apiServerURL": "https://api.devcluster.example.com:6443",
             "controlPlaneTopology": replicas(single),
