@@ -30,7 +30,7 @@ enum Command {
     },
     /// Format, lints, manifests, dependencies, API docs: runs all, then lists what failed.
     Check,
-    /// Runs a proof of crates/proof: conformance, crash, faults, explore, rbac or takeover; each has --help.
+    /// Runs a proof of crates/proof: conformance, crash, faults, explore, leaks, rbac or takeover; each has --help.
     #[command(external_subcommand)]
     Proof(Vec<OsString>),
 }

@@ -25,6 +25,7 @@ pub mod control_plane;
 pub mod crash;
 pub mod explore;
 pub mod faults;
+pub mod leaks;
 mod parallel;
 pub mod rights;
 pub mod simulation;

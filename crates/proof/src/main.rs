@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use osc_proof::{conformance, crash, explore, faults, stories, takeover};
+use osc_proof::{conformance, crash, explore, faults, leaks, stories, takeover};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -26,6 +26,8 @@ enum Proof {
     Crash(crash::Arguments),
     /// Plays scenarios while everything goes wrong that can, thousands of times.
     Faults(faults::Arguments),
+    /// Plays every scenario and looks what is left behind in the cloud and in the cluster.
+    Leaks(leaks::Arguments),
     /// Tells every story on real control planes and holds what the operator did against what it may do.
     Rbac,
     /// Takes over installations of the Go operator: no machine config and no pool changes, no node reboots.
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Proof::Explore(options) => explore::run(&options),
         Proof::Crash(arguments) => crash::run(&arguments),
         Proof::Faults(arguments) => faults::run(&arguments),
+        Proof::Leaks(arguments) => leaks::run(&arguments),
         Proof::Rbac => rbac(),
         Proof::Takeover(arguments) => takeover::run(&arguments),
     };

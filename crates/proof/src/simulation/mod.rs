@@ -4,6 +4,8 @@
 //! an hour takes some milliseconds. And nothing is left to chance: one seed, one sequence of events.
 
 mod lasting;
+mod leaks;
+mod peer_pods;
 mod rig;
 pub mod scenario;
 mod writes;
@@ -11,7 +13,7 @@ mod writes;
 use std::collections::BTreeMap;
 
 pub use lasting::{differences, lasting};
-pub use rig::{OPERATOR, Rig, Stuck};
+pub use rig::{OPERATOR, Rig, Stuck, peer_pods_options};
 pub use writes::{Findings, after_each_write, is_operators_write};
 
 use scenario::Scenario;

@@ -1,6 +1,6 @@
 //! A cluster, operators that can be killed, and a user.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,12 +9,17 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use osc_api::peerpods::{self, VM_RESOURCE};
 use osc_api::{KataConfig, KataConfigStatus, names};
+use osc_cloud::memory::Memory;
+use osc_devcluster::sim::adaptor::Adaptor;
 use osc_devcluster::sim::annotations;
+use osc_devcluster::sim::program::Program;
 use osc_devcluster::{Clock, Cluster, ClusterConfig, Contents};
 use osc_operator::metrics::Metrics;
-use osc_operator::options::BindAddress;
+use osc_operator::options::{BindAddress, PeerPodsOptions};
 use osc_operator::{Error, Options};
+use osc_stage::{CloudMachines, ImageFaults, ImageTool};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +61,10 @@ struct Inner {
     operators: Mutex<BTreeMap<String, JoinHandle<Result<(), Error>>>>,
     metrics: Metrics,
     satisfied: CancellationToken,
+    cloud: Memory,
+    image_faults: ImageFaults,
+    /// Names of the objects that were there at first, and of those that people made since.
+    known: Mutex<BTreeSet<String>>,
 }
 
 /// The operator's clock: the cluster's, and wrong by as much as somebody sets it wrong.
@@ -79,11 +88,23 @@ impl Rig {
     /// A cluster with the definition of KataConfig and one operator.
     pub async fn start(contents: Contents, seed: u64) -> Self {
         let origin = "2026-01-01T00:00:00Z".parse().unwrap();
-        let config =
-            ClusterConfig { contents, listen: None, origin: Some(origin), seed, ..ClusterConfig::default() };
+        let (cloud, image_faults) = (Memory::new(), ImageFaults::default());
+        let programs: Vec<Arc<dyn Program>> = vec![
+            Arc::new(Adaptor::new(Arc::new(CloudMachines::new(cloud.clone())))),
+            Arc::new(ImageTool::new(cloud.clone(), image_faults.clone())),
+        ];
+        let config = ClusterConfig {
+            contents,
+            listen: None,
+            origin: Some(origin),
+            seed,
+            programs,
+            ..ClusterConfig::default()
+        };
         let cluster = Cluster::start(config).await.unwrap();
         let definitions = osc_api::crds().into_iter().map(|crd| serde_json::to_value(crd).unwrap());
         cluster.server().load(definitions.collect()).unwrap();
+        let known = lasting(&cluster.server().objects()).into_keys().collect();
         let client = cluster.server().client_named("user").unwrap();
         let clock = Arc::new(OperatorClock { clock: cluster.clock(), wrong_by_seconds: AtomicI64::new(0) });
         let rig = Self {
@@ -94,6 +115,9 @@ impl Rig {
                 operators: Mutex::default(),
                 metrics: Metrics::default(),
                 satisfied: CancellationToken::new(),
+                cloud,
+                image_faults,
+                known: Mutex::new(known),
             }),
         };
         rig.start_operator("first", false);
@@ -103,6 +127,48 @@ impl Rig {
     /// The cluster.
     pub fn cluster(&self) -> &Cluster {
         &self.inner.cluster
+    }
+
+    /// Where pod VMs and their images are.
+    pub fn cloud(&self) -> &Memory {
+        &self.inner.cloud
+    }
+
+    /// Lets image jobs fail.
+    pub fn image_faults(&self) -> &ImageFaults {
+        &self.inner.image_faults
+    }
+
+    /// A client of one who may do everything.
+    pub(super) fn client(&self) -> Client {
+        self.inner.client.clone()
+    }
+
+    /// Notes that a person made an object, by kind and name.
+    pub(super) fn is_of_people(&self, name: &str) {
+        self.inner.known.lock().unwrap().insert(name.to_owned());
+    }
+
+    /// Names of the objects that were there at first, and of those that people made since.
+    pub(super) fn known_objects(&self) -> BTreeSet<String> {
+        self.inner.known.lock().unwrap().clone()
+    }
+
+    /// The object of that kind and name, wherever it is.
+    pub fn find(&self, kind: &str, name: &str) -> Option<Arc<Value>> {
+        let objects = self.cluster().server().objects();
+        objects.into_iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+    }
+
+    /// Waits until the workers have room for so many pod VMs, in the order of their names.
+    pub async fn until_room(&self, room: &[&str]) -> Result<(), Stuck> {
+        self.until(&format!("room {room:?}"), |_| {
+            room.iter().enumerate().all(|(index, room)| {
+                let node = self.find("Node", &format!("worker-{index}"));
+                node.is_some_and(|node| node["status"]["capacity"][VM_RESOURCE] == *room)
+            })
+        })
+        .await
     }
 
     /// What the operators count, all of them together.
@@ -118,14 +184,16 @@ impl Rig {
             agent_image: Some("quay.io/test/node@sha256:0".to_owned()),
             identity: identity.to_owned(),
             leader_elect,
+            peer_pods: peer_pods_options(),
             ..Options::default()
         };
         let client = self.cluster().server().client_named(&format!("{OPERATOR} {identity}")).unwrap();
-        let operator = osc_operator::run(
+        let operator = osc_operator::run_with_clouds(
             client,
             options,
             self.inner.clock.clone(),
             self.inner.metrics.clone(),
+            Arc::new(self.cloud().clone()),
             CancellationToken::new(),
         );
         self.inner.operators.lock().unwrap().insert(identity.to_owned(), tokio::spawn(operator));
@@ -343,8 +411,20 @@ impl Rig {
     }
 }
 
+/// Images of peer pods.
+pub fn peer_pods_options() -> PeerPodsOptions {
+    let image = |name: &str| Some(format!("quay.io/test/{name}:1.12"));
+    PeerPodsOptions {
+        adaptor_image: image("osc-cloud-api-adaptor"),
+        webhook_image: image("osc-webhook"),
+        image_tool_image: image("osc-podvm-image"),
+        pod_vm_image: image("osc-podvm-payload"),
+        ..PeerPodsOptions::default()
+    }
+}
+
 /// Tries until the API server can be reached: people do.
-async fn persist<F: Future<Output = Result<(), kube::Error>>>(request: impl Fn() -> F) {
+pub(super) async fn persist<F: Future<Output = Result<(), kube::Error>>>(request: impl Fn() -> F) {
     loop {
         match request().await {
             Ok(()) => return,
@@ -361,7 +441,13 @@ fn is_ours(object: &Value) -> bool {
         "MachineConfigPool" => name == names::KATA_POOL,
         "ContainerRuntimeConfig" => name == names::CONTAINER_RUNTIME_CONFIG,
         "RuntimeClass" => names::RUNTIME_CLASSES.contains(&name),
-        "DaemonSet" => name == names::MONITOR || names::DAEMON_SET_MODE_DAEMON_SETS.contains(&name),
+        "DaemonSet" => {
+            [names::MONITOR, peerpods::ADAPTOR].contains(&name)
+                || names::DAEMON_SET_MODE_DAEMON_SETS.contains(&name)
+        }
+        "Deployment" => name == peerpods::webhook::DEPLOYMENT,
+        "MutatingWebhookConfiguration" => name == peerpods::webhook::CONFIGURATION,
+        "Job" => peerpods::IMAGE_JOBS.contains(&name),
         "Node" => [names::KATA_NODE_ROLE, names::DAEMON_SET_MODE_LABEL]
             .iter()
             .any(|label| object["metadata"]["labels"].get(*label).is_some()),

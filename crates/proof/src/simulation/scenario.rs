@@ -9,6 +9,7 @@ use osc_devcluster::sim::annotations;
 use osc_devcluster::sim::topology::{Kind, Topology};
 use serde_json::{Value, json};
 
+use super::peer_pods;
 use super::rig::{Rig, Stuck};
 use crate::takeover;
 
@@ -231,6 +232,48 @@ pub const SCENARIOS: &[Scenario] = &[
                 rig.until_gone().await
             })
         },
+    },
+    Scenario {
+        name: "peer-pods",
+        splits: 0,
+        contents: || regular(2),
+        acts: |rig| Box::pin(peer_pods::used(rig)),
+    },
+    Scenario {
+        name: "peer-pods-forgotten",
+        splits: 0,
+        contents: || regular(2),
+        acts: |rig| Box::pin(peer_pods::forgotten(rig)),
+    },
+    Scenario {
+        name: "peer-pods-limited",
+        splits: 0,
+        contents: || regular(2),
+        acts: |rig| Box::pin(peer_pods::limited(rig)),
+    },
+    Scenario {
+        name: "peer-pods-switched",
+        splits: 0,
+        contents: || regular(1),
+        acts: |rig| Box::pin(peer_pods::switched(rig)),
+    },
+    Scenario {
+        name: "peer-pods-failed",
+        splits: 0,
+        contents: || regular(1),
+        acts: |rig| Box::pin(peer_pods::failed(rig)),
+    },
+    Scenario {
+        name: "peer-pods-interrupted",
+        splits: 0,
+        contents: || regular(1),
+        acts: |rig| Box::pin(peer_pods::interrupted(rig)),
+    },
+    Scenario {
+        name: "peer-pods-by-agents",
+        splits: 0,
+        contents: || kubernetes(2),
+        acts: |rig| Box::pin(peer_pods::used(rig)),
     },
     Scenario {
         name: "again",
