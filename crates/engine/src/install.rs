@@ -143,6 +143,7 @@ impl Install<'_> {
         if !is_first_look {
             self.report(troubles, &outcome, rendered, settled);
         }
+        self.plan.steps.extend(outcome.last);
     }
 
     fn workload(&self, calm: bool) -> Workload<'_> {

@@ -111,6 +111,8 @@ pub struct Capabilities {
     pub peer_pods: bool,
     /// The API server asks a webhook only about what its conditions let through: from release 1.28 on.
     pub match_conditions: bool,
+    /// The API server has told its release, so that the answer before counts.
+    pub release_known: bool,
 }
 
 /// What of a rendered machine config may be Kata.

@@ -54,6 +54,8 @@ pub struct Outcome {
     pub wake_at: Option<Timestamp>,
     /// How far peer pods are.
     pub peer_pods: PeerPods,
+    /// To be done when everything else is: what is refused there keeps nothing of Kata itself from coming.
+    pub last: Vec<Step>,
 }
 
 /// How far peer pods are.
@@ -146,7 +148,7 @@ impl Workload<'_> {
         } else {
             peerpods::removal::plan(self.observed, self.settings, self.kata_config, self.gates)
         };
-        outcome.steps.extend(progress.steps);
+        outcome.last.extend(progress.steps);
         outcome.troubles.extend(progress.troubles);
         outcome.wake_at = [outcome.wake_at, progress.wake_at].into_iter().flatten().min();
         let news = |condition| ImageNews::of(condition, self.observed, self.settings);

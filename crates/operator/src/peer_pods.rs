@@ -4,14 +4,15 @@
 //! Apart from the loop that installs: a cloud may take minutes to answer, and nothing else should wait for it. What is to
 //! be done about a PeerPod is decided in [`osc_engine::peerpods::release`]; here it is carried out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use osc_api::names;
 use osc_api::peerpods::{self, PEER_POD_FINALIZER, PeerPod, Provider as Kind};
@@ -42,6 +43,8 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 const SWEEP_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// How old a machine has to be to be told: its PeerPod is written a moment after it was made.
 const SETTLED: SignedDuration = SignedDuration::from_mins(15);
+/// How long a cloud may take to log in to.
+const CONNECT_LIMIT: SignedDuration = SignedDuration::from_mins(1);
 /// How long the API server may take to answer.
 const API_LIMIT: Duration = Duration::from_secs(30);
 
@@ -89,7 +92,18 @@ impl Keeper {
     pub async fn run(self, mut leads: watch::Receiver<bool>, cancel: CancellationToken) {
         let mut memory = Memory::default();
         loop {
-            let pause = if *leads.borrow_and_update() { self.look(&mut memory).await } else { None };
+            let pause = if *leads.borrow_and_update() {
+                // Who does not lead any more writes nothing any more, whatever a cloud is being waited for.
+                let mut lost = leads.clone();
+                tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => return,
+                    _ = lost.wait_for(|leads| !leads) => None,
+                    pause = self.look(&mut memory) => pause,
+                }
+            } else {
+                None
+            };
             let pause = pause.map(|until| self.clock.real_duration(until.duration_since(self.clock.now())));
             tokio::select! {
                 biased;
@@ -104,14 +118,16 @@ impl Keeper {
     /// Does what there is to do; says when to look again.
     async fn look(&self, memory: &mut Memory) -> Option<Timestamp> {
         let all = self.cache.peer_pods()?;
-        memory.failures.retain(|key, _| all.iter().any(|record| key_of(record) == *key));
+        let keys: BTreeSet<Key> = all.iter().map(key_of).collect();
+        memory.failures.retain(|key, _| keys.contains(key));
+        let pods = release::Pods::of(&all);
         let now = self.clock.now();
         let due =
             |record: &&Record| memory.failures.get(&key_of(record)).is_none_or(|failure| failure.next <= now);
         let work: Vec<(Record, Release)> = all
             .iter()
             .filter(due)
-            .map(|record| (record.clone(), release::decide(record, &all)))
+            .map(|record| (record.clone(), release::decide(record, &pods)))
             .filter(|(_, release)| *release != Release::Keep)
             .collect();
         if !work.is_empty() {
@@ -252,7 +268,11 @@ impl Keeper {
         {
             return Ok(cloud.clone());
         }
-        let cloud = self.clouds.connect(&account).await.map_err(|error| error.to_string())?;
+        let limit = self.clock.real_duration(CONNECT_LIMIT);
+        let cloud = tokio::time::timeout(limit, self.clouds.connect(&account)).await;
+        let cloud = cloud
+            .map_err(|_| format!("the cloud gave no answer within {} s", CONNECT_LIMIT.as_secs()))?
+            .map_err(|error| error.to_string())?;
         memory.cloud = Some((account, cloud.clone()));
         Ok(cloud)
     }
@@ -294,24 +314,24 @@ impl Keeper {
             self.cache.strays(Vec::new());
             return None;
         }
-        let cluster = self.cache.cluster_identity()?;
         let now = self.clock.now();
+        // Known a moment after the start.
+        let Some(cluster) = self.cache.cluster_identity().filter(|_| self.cache.readiness().is_ok()) else {
+            return now.saturating_add(FIRST_PAUSE).ok();
+        };
         if let Some(next) = memory.next_sweep.filter(|next| *next > now) {
             return Some(next);
         }
         let next = now.saturating_add(SWEEP_EVERY).ok();
         memory.next_sweep = next;
         // What is wrong with the settings is told by whoever installs.
-        let Ok(cloud) = self.cloud(memory).await else {
-            self.cache.strays(Vec::new());
-            return next;
-        };
+        let Ok(cloud) = self.cloud(memory).await else { return next };
         let limit = self.clock.real_duration(DELETION_LIMIT);
         let machines = match tokio::time::timeout(limit, cloud.list(&Owner::new(cluster))).await {
             Ok(Ok(machines)) => machines,
             Ok(Err(error @ CloudError::Unsupported(_))) => {
                 tracing::debug!(%error, "machines cannot be listed");
-                return None;
+                return next;
             }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "cannot look for virtual machines that no PeerPod knows; trying again");
@@ -346,7 +366,23 @@ impl Keeper {
         if self.sweep != Sweep::Delete {
             return false;
         }
-        match cloud.delete(&machine.id).await {
+        // The adaptor may have failed to write a PeerPod down, and the pod runs all the same.
+        match self.pod_lives(machine).await {
+            Ok(false) => {}
+            Ok(true) => return false,
+            Err(error) => {
+                tracing::warn!(
+                    instance = machine.id,
+                    error,
+                    "cannot see whether the pod of a virtual machine lives"
+                );
+                return false;
+            }
+        }
+        let limit = self.clock.real_duration(DELETION_LIMIT);
+        let answer = tokio::time::timeout(limit, cloud.delete(&machine.id)).await;
+        let late = || CloudError::Cancelled(format!("deletion of {}", machine.id));
+        match answer.unwrap_or_else(|_| Err(late())) {
             Ok(_) => {
                 tracing::warn!(
                     instance = machine.id,
@@ -361,6 +397,23 @@ impl Keeper {
                 false
             }
         }
+    }
+}
+
+impl Keeper {
+    /// Whether the pod that a machine was made for is there. One whose machine says nothing about it counts as there.
+    async fn pod_lives(&self, machine: &Instance) -> Result<bool, String> {
+        let tags = &machine.tags;
+        if tags.namespace.is_empty() || tags.pod.is_empty() {
+            return Ok(true);
+        }
+        // By name and yet a list: the right that the watch of pods needs, too.
+        let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(self.client.clone(), &tags.namespace);
+        let params = ListParams::default().fields(&format!("metadata.name={}", tags.pod));
+        let found = answered(tokio::time::timeout(API_LIMIT, pods.list(&params)).await)?;
+        let same =
+            |uid: &Option<String>| tags.pod_uid.is_empty() || uid.as_deref() == Some(tags.pod_uid.as_str());
+        Ok(found.items.iter().any(|pod| same(&pod.metadata.uid)))
     }
 }
 
@@ -384,7 +437,7 @@ fn answered<T>(answer: Answer<T>) -> Result<T, String> {
 /// What is gone, or became another one, needs nothing more.
 fn settled<T>(answer: Answer<T>) -> Result<(), String> {
     match answer {
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409 | 422) => Ok(()),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Ok(()),
         other => answered(other).map(drop),
     }
 }

@@ -8,7 +8,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, Client};
 use osc_api::openshift::MachineConfig;
-use osc_engine::{Observed, Plan, Settings, decide, layout, uninstall};
+use osc_engine::{Plan, Settings, decide, layout, uninstall};
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Applier, words};
@@ -111,6 +111,7 @@ impl Reconciler {
         cancel: &CancellationToken,
     ) -> Outcome {
         let started = Instant::now();
+        let release = if leadership.leads() { self.ask_release().await } else { Ok(()) };
         let mut observed = match self.cache.observe(self.clock.now()) {
             Ok(observed) => observed,
             Err(reason) => {
@@ -130,7 +131,11 @@ impl Reconciler {
         if !leadership.leads() {
             return Outcome::Done(None);
         }
-        self.ask_release(&observed).await;
+        let release_failed = release.is_err();
+        if let Err(error) = release {
+            tracing::warn!(error, "the API server does not tell its release; trying again");
+            self.metrics.failed("release");
+        }
         let needed = layout::rendered_needed(&observed);
         if let Err(error) = self.read_rendered(&needed).await {
             tracing::warn!(error, "cannot read rendered machine configs; trying again");
@@ -152,7 +157,10 @@ impl Reconciler {
             }
         }
         let plan = decide(&observed, &self.settings);
-        let outcome = self.carry_out(&plan, leadership, cancel).await;
+        let mut outcome = self.carry_out(&plan, leadership, cancel).await;
+        if release_failed && matches!(outcome, Outcome::Done(_)) {
+            outcome = Outcome::Failed { progress: false };
+        }
         if !plan.steps.is_empty()
             && let Ok(after) = self.cache.observe(self.clock.now())
         {
@@ -186,25 +194,23 @@ impl Reconciler {
         Outcome::Done(plan.wake_at)
     }
 
-    /// Asks the API server for its release, once in a while: what it can do matters to peer pods. Until it answers, it counts
-    /// as one that can little.
-    async fn ask_release(&mut self, observed: &Observed) {
-        let wanted = observed
-            .kata_configs
-            .iter()
-            .any(|kata_config| kata_config.spec.as_ref().is_ok_and(|spec| spec.enable_peer_pods));
+    /// Asks the API server for its release, once in a while, where peer pods are asked for: what it can do matters to them.
+    async fn ask_release(&mut self) -> Result<(), String> {
         let now = self.clock.now();
-        if !wanted || self.release_asked.is_some_and(|asked| now.duration_since(asked) < RELEASE_LASTS) {
-            return;
+        let known = self.release_asked.is_some_and(|asked| now.duration_since(asked) < RELEASE_LASTS);
+        if known || !self.cache.wants_peer_pods() {
+            return Ok(());
         }
-        if let Ok(Ok(version)) = tokio::time::timeout(READ_TIMEOUT, self.client.apiserver_version()).await {
-            self.release_asked = Some(now);
-            // Some clusters append a plus sign.
-            let digits = version.minor.trim_end_matches(|character: char| !character.is_ascii_digit());
-            if let Ok(minor) = digits.parse() {
-                self.cache.released(minor);
-            }
-        }
+        let answer = tokio::time::timeout(READ_TIMEOUT, self.client.apiserver_version()).await;
+        let version = answer
+            .map_err(|_| format!("no answer within {} s", READ_TIMEOUT.as_secs()))?
+            .map_err(|error| words(&error))?;
+        // Some clusters append a plus sign.
+        let digits = version.minor.trim_end_matches(|character: char| !character.is_ascii_digit());
+        let minor = digits.parse().map_err(|_| format!("{:?} is no release", version.minor))?;
+        self.release_asked = Some(now);
+        self.cache.released(minor);
+        Ok(())
     }
 
     /// Reads the extensions of rendered machine configs, each once: they never change.

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use osc_api::names;
+use osc_api::{names, peerpods};
 use osc_engine::security::namespace_labels;
 use osc_engine::security::network::OPERATOR_METRICS_PORT;
 use osc_engine::security::webhooks;
@@ -67,10 +67,23 @@ pub fn deployment() -> anyhow::Result<Value> {
                     "containers": [container()],
                     // OpenShift's service CA fills it; elsewhere it stays empty, and the operator has an authority of
                     // its own.
-                    "volumes": [{
-                        "name": CERTIFICATE_VOLUME,
-                        "secret": {"secretName": webhooks::CERTIFICATE_SECRET, "optional": true},
-                    }],
+                    // The others are for clouds: the key for a KVM host, and the token by which a cloud knows the cluster.
+                    "volumes": [
+                        {
+                            "name": CERTIFICATE_VOLUME,
+                            "secret": {"secretName": webhooks::CERTIFICATE_SECRET, "optional": true},
+                        },
+                        {
+                            "name": "ssh",
+                            "secret": {"secretName": peerpods::SSH_KEYS, "optional": true, "defaultMode": 0o444},
+                        },
+                        {
+                            "name": "bound-sa-token",
+                            "projected": {"sources": [{"serviceAccountToken": {
+                                "audience": "openshift", "path": "token", "expirationSeconds": 3600,
+                            }}]},
+                        },
+                    ],
                 },
             },
         },
@@ -126,6 +139,8 @@ fn container() -> Value {
         ],
         "volumeMounts": [
             {"name": CERTIFICATE_VOLUME, "mountPath": webhooks::CERTIFICATE_DIRECTORY, "readOnly": true},
+            {"name": "ssh", "mountPath": "/root/.ssh/", "readOnly": true},
+            {"name": "bound-sa-token", "mountPath": peerpods::TOKEN_DIRECTORY, "readOnly": true},
         ],
         "livenessProbe": {
             "httpGet": {"path": "/healthz", "port": METRICS_PORT_NAME},

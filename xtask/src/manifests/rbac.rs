@@ -63,9 +63,9 @@ const PEER_PODS_HERE: &[Grant] = &[
     grant(
         "",
         "configmaps",
-        &["list", "watch", "patch"],
+        &["get", "list", "watch", "patch"],
         &[peerpods::SETTINGS],
-        "engine: peerpods/situation.rs; peerpods/limit.rs, peerpods/image.rs and peerpods/install.rs write what they know",
+        "operator: peer_pods.rs account; engine: peerpods/situation.rs; peerpods/limit.rs, peerpods/image.rs and peerpods/install.rs write what they know",
     ),
     grant(
         "",

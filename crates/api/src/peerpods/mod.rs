@@ -50,6 +50,8 @@ pub const IMAGE_JOBS: [&str; 2] = [IMAGE_CREATION, IMAGE_DELETION];
 pub const JOB_LABEL: &str = "job-name";
 /// Annotation of a job: a digest of what it was to do.
 pub const JOB_DIGEST: &str = "kataconfiguration.openshift.io/job-digest";
+/// Annotation of `peer-pods-cm`: a job has begun to make an image, and something may be there of it.
+pub const IMAGE_BEGUN: &str = "kataconfiguration.openshift.io/image-begun";
 /// ServiceAccount of the jobs: it may do nothing.
 pub const IMAGE_SERVICE_ACCOUNT: &str = "osc-podvm-image";
 

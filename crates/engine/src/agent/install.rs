@@ -162,7 +162,7 @@ impl Install<'_> {
         let turns = turns::give(self.observed, max, |node| self.wants(node));
         self.plan.steps.extend(turns);
         let installed = settled && !self.survey.nodes.is_empty();
-        let outcome = if installed || self.installed_before() {
+        let mut outcome = if installed || self.installed_before() {
             self.workload(settled).plan()
         } else {
             Outcome {
@@ -172,9 +172,11 @@ impl Install<'_> {
         };
         self.plan.steps.extend(outcome.steps.iter().cloned());
         self.plan.wake_by(outcome.wake_at);
+        let last = std::mem::take(&mut outcome.last);
         if !self.is_first_look() {
             self.report(outcome, settled);
         }
+        self.plan.steps.extend(last);
     }
 
     fn is_first_look(&self) -> bool {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::progress::Progress;
+use crate::object::ObjectId;
 use crate::observed::{AdaptorView, NodeView, Observed, PeerPodsSettings};
 use crate::plan::Step;
 
@@ -14,6 +15,7 @@ use crate::plan::Step;
 pub fn advertise(
     observed: &Observed,
     settings: &PeerPodsSettings,
+    adaptor: &ObjectId,
     limit: &str,
     selected: impl Fn(&NodeView) -> bool,
 ) -> Progress {
@@ -23,8 +25,9 @@ pub fn advertise(
         adaptors.entry(&adaptor.node).or_default().push(adaptor);
     }
     let limit = (!limit.starts_with('-')).then_some(limit);
+    let runs = observed.objects.contains_key(adaptor);
     for node in &observed.nodes {
-        let wanted = if selected(node) {
+        let wanted = if runs && selected(node) {
             let here = adaptors.get(node.name.as_str()).map_or(&[][..], Vec::as_slice);
             room(observed, settings, here, node, limit, &mut progress)
         } else {
@@ -75,11 +78,16 @@ pub fn withdraw(observed: &Observed) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::Kind;
     use jiff::{SignedDuration, Timestamp};
     use rstest::rstest;
     use std::sync::Arc;
 
     const NOW: i64 = 10_000;
+
+    fn id() -> ObjectId {
+        ObjectId::namespaced(Kind::DaemonSet, "home", "osc-caa-ds")
+    }
 
     fn observed(vms: Option<&str>, adaptors: &[(bool, i64)]) -> Observed {
         let view = |(index, (ready, ago)): (usize, &(bool, i64))| AdaptorView {
@@ -94,6 +102,7 @@ mod tests {
         Observed {
             now: Timestamp::from_second(NOW).unwrap(),
             nodes: vec![Arc::new(node)],
+            objects: [(id(), Arc::new(serde_json::json!({})))].into(),
             adaptors: adaptors.iter().enumerate().map(view).collect(),
             ..Observed::default()
         }
@@ -122,7 +131,8 @@ mod tests {
         #[case] limit: &str,
         #[case] expected: Option<Option<&str>>,
     ) {
-        let found = advertise(&observed(said, adaptors), &PeerPodsSettings::default(), limit, |_| true);
+        let found =
+            advertise(&observed(said, adaptors), &PeerPodsSettings::default(), &id(), limit, |_| true);
         let expected: Vec<Step> = expected
             .into_iter()
             .map(|limit| Step::Advertise { node: "worker-0".to_owned(), limit: limit.map(str::to_owned) })
@@ -133,16 +143,26 @@ mod tests {
     #[test]
     fn a_grace_that_ends_is_looked_at() {
         let settings = PeerPodsSettings::default();
-        let found = advertise(&observed(Some("10"), &[(false, 5)]), &settings, "10", |_| true);
+        let found = advertise(&observed(Some("10"), &[(false, 5)]), &settings, &id(), "10", |_| true);
         let end = Timestamp::from_second(NOW - 5).unwrap() + settings.adaptor_grace;
         assert_eq!(found.wake_at, Some(end));
         assert!(settings.adaptor_grace > SignedDuration::from_secs(5));
     }
 
     #[test]
+    fn without_a_daemon_set_no_node_has_room() {
+        let mut observed = observed(Some("10"), &[]);
+        observed.objects.clear();
+        let found = advertise(&observed, &PeerPodsSettings::default(), &id(), "10", |_| true);
+        assert_eq!(found.steps, [Step::Advertise { node: "worker-0".to_owned(), limit: None }]);
+    }
+
+    #[test]
     fn a_node_that_is_not_selected_has_no_room() {
         let found =
-            advertise(&observed(Some("10"), &[(true, 9)]), &PeerPodsSettings::default(), "10", |_| false);
+            advertise(&observed(Some("10"), &[(true, 9)]), &PeerPodsSettings::default(), &id(), "10", |_| {
+                false
+            });
         assert_eq!(found.steps, [Step::Advertise { node: "worker-0".to_owned(), limit: None }]);
         assert_eq!(found.steps, withdraw(&observed(Some("10"), &[])));
         assert!(withdraw(&observed(Some("0"), &[])).is_empty() && withdraw(&observed(None, &[])).is_empty());

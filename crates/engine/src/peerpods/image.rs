@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use osc_api::peerpods::{self, JOB_DIGEST, Provider};
+use osc_api::peerpods::{self, IMAGE_BEGUN, JOB_DIGEST, Provider};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use super::conditions::ImageCondition;
 use super::job::{Circumstances, Task, has_source, image_map};
 use super::progress::Progress;
 use super::situation::{Situation, own};
-use crate::object::{Kind, is_deleted};
+use crate::object::{Kind, is_deleted, version_of};
 use crate::observed::{ImagePodView, KataConfigView, Observed, Settings};
 use crate::plan::Step;
 
@@ -108,15 +108,7 @@ impl Image<'_> {
     pub fn ensure(&self, provider: Provider, calm: bool) -> (bool, Progress) {
         let mut progress = Progress::default();
         if self.situation.image().is_some() {
-            if self.situation.image_is_ours() || self.state(peerpods::IMAGE_CREATION) == JobState::Absent {
-                progress.steps.extend(peerpods::IMAGE_JOBS.iter().filter_map(|name| self.drop(name)));
-            } else {
-                // A person named one while another was being made. Nobody waits for what is left of that.
-                let (_, cleaned) = self.clean(None);
-                progress.steps.extend(cleaned.steps);
-                progress.troubles.extend(cleaned.troubles);
-            }
-            return (true, progress);
+            return self.keep(provider, progress);
         }
         let key = provider.image_key();
         if !provider.makes_images() {
@@ -136,6 +128,61 @@ impl Image<'_> {
         }
         self.make(provider, calm, &mut progress);
         (false, progress)
+    }
+
+    /// There is an image; what is left of jobs goes.
+    fn keep(&self, provider: Provider, mut progress: Progress) -> (bool, Progress) {
+        let creation = self.state(peerpods::IMAGE_CREATION);
+        if self.situation.image_is_ours() {
+            // Peer pods were switched off, and on again before the image was gone: it goes, and another one is made.
+            if self.state(peerpods::IMAGE_DELETION) != JobState::Absent {
+                let (_, cleaned) = self.clean(self.situation.setup.image_made.clone());
+                progress.join(cleaned);
+                progress.wait("the old pod VM image is deleted");
+                return (false, progress);
+            }
+            progress.steps.extend(self.drop(peerpods::IMAGE_CREATION));
+        } else if creation == JobState::Complete {
+            // Made, and written down by a person: it is the one that the job made.
+            progress.steps.extend(self.adopt(provider));
+            progress.steps.extend(self.drop(peerpods::IMAGE_CREATION));
+        } else if self.begun() {
+            // A person named one while another was being made. Nobody waits for what is left of that.
+            let (_, cleaned) = self.clean(None);
+            progress.steps.extend(cleaned.steps);
+            progress.troubles.extend(cleaned.troubles);
+        } else {
+            progress.steps.extend(self.drop(peerpods::IMAGE_DELETION));
+        }
+        (true, progress)
+    }
+
+    /// Notes that the image that a person wrote down is the one that a job made.
+    fn adopt(&self, provider: Provider) -> Option<Step> {
+        let annotation = provider.image_annotations().first()?;
+        let image = self.situation.image()?;
+        let said = self.outcome().unwrap_or_default();
+        // Another one: the job's own is not known by name any more, and goes by what is noted as begun.
+        if said.image != image {
+            return None;
+        }
+        Some(self.note(json!({"metadata": {"annotations": {*annotation: image, IMAGE_BEGUN: null}}})))
+    }
+
+    /// Whether a job has begun to make an image, and nothing is known of its end.
+    fn begun(&self) -> bool {
+        let noted =
+            self.situation.map().is_some_and(|map| !map["metadata"]["annotations"][IMAGE_BEGUN].is_null());
+        noted || self.state(peerpods::IMAGE_CREATION) != JobState::Absent
+    }
+
+    /// Writes into `peer-pods-cm`, unless somebody else did meanwhile.
+    fn note(&self, patch: Value) -> Step {
+        Step::Merge {
+            id: own(self.settings(), Kind::ConfigMap, peerpods::SETTINGS),
+            resource_version: self.situation.map().map(version_of),
+            patch,
+        }
     }
 
     fn make(&self, provider: Provider, calm: bool, progress: &mut Progress) {
@@ -174,9 +221,19 @@ impl Image<'_> {
         }
         let circumstances =
             Circumstances { situation: self.situation, kata_config: self.kata_config, provider, tool };
+        let noted =
+            self.situation.map().is_some_and(|map| !map["metadata"]["annotations"][IMAGE_BEGUN].is_null());
         match self.state(peerpods::IMAGE_CREATION) {
-            JobState::Absent if self.pods_left(peerpods::IMAGE_DELETION) => {
+            JobState::Absent
+                if self.pods_left(peerpods::IMAGE_DELETION)
+                    || self.state(peerpods::IMAGE_DELETION) != JobState::Absent =>
+            {
                 progress.image = Some(ImageCondition::Creating);
+            }
+            // Before anything is made: whatever becomes of the job, somebody knows that there is something to delete.
+            JobState::Absent if calm && !noted => {
+                progress.image = Some(ImageCondition::Creating);
+                progress.steps.push(self.note(json!({"metadata": {"annotations": {IMAGE_BEGUN: "true"}}})));
             }
             JobState::Absent if calm => {
                 progress.image = Some(ImageCondition::Creating);
@@ -186,6 +243,11 @@ impl Image<'_> {
             // A node that reboots would take the job with it.
             JobState::Absent => progress.waiting = Some("nodes are being changed".to_owned()),
             JobState::Leaving => progress.image = Some(ImageCondition::Creating),
+            // It was to be stopped, and is wanted again.
+            JobState::Working if self.is_stopped() => {
+                progress.image = Some(ImageCondition::Creating);
+                progress.steps.extend(self.drop(peerpods::IMAGE_CREATION));
+            }
             JobState::Working => {
                 progress.image = Some(ImageCondition::Creating);
                 self.slow_start(peerpods::IMAGE_CREATION, progress);
@@ -205,13 +267,19 @@ impl Image<'_> {
         self.observed().image_pods.iter().any(|pod| active(&pod))
     }
 
-    fn take_outcome(&self, provider: Provider, progress: &mut Progress) {
+    fn is_stopped(&self) -> bool {
+        self.job(peerpods::IMAGE_CREATION).is_some_and(|job| job["spec"]["parallelism"] == 0)
+    }
+
+    /// What the job that makes an image said at its end; none: nobody remembers.
+    fn outcome(&self) -> Option<Outcome> {
         let pods = self.pods(peerpods::IMAGE_CREATION);
-        let said = pods
-            .iter()
-            .find(|pod| pod.phase == "Succeeded")
-            .map(|pod| pod.message.as_deref().unwrap_or_default());
-        let outcome = said.map(|said| serde_json::from_str::<Outcome>(said).unwrap_or_default());
+        let said = pods.iter().find(|pod| pod.phase == "Succeeded")?.message.as_deref().unwrap_or_default();
+        Some(serde_json::from_str::<Outcome>(said).unwrap_or_default())
+    }
+
+    fn take_outcome(&self, provider: Provider, progress: &mut Progress) {
+        let outcome = self.outcome();
         match (outcome, self.situation.map()) {
             (Some(outcome), Some(_)) if !outcome.image.is_empty() => {
                 progress.image = Some(ImageCondition::Created);
@@ -219,14 +287,16 @@ impl Image<'_> {
                 if let Some(first) = provider.image_annotations().first() {
                     annotations.insert((*first).to_owned(), outcome.image.clone());
                 }
-                progress.steps.push(Step::Merge {
-                    id: own(self.settings(), Kind::ConfigMap, peerpods::SETTINGS),
-                    resource_version: None,
-                    patch: json!({
-                        "metadata": {"annotations": annotations},
-                        "data": {provider.image_key(): outcome.image},
-                    }),
-                });
+                let mut annotations = json!(annotations);
+                annotations[IMAGE_BEGUN] = Value::Null;
+                progress.steps.push(self.note(json!({
+                    "metadata": {"annotations": annotations},
+                    "data": {provider.image_key(): outcome.image},
+                })));
+            }
+            // The job's end was heard of before that of its pod.
+            (None, _) if self.pods_left(peerpods::IMAGE_CREATION) => {
+                progress.image = Some(ImageCondition::Creating);
             }
             // Nobody remembers what it said. It finds what it made, and says it again.
             (None, _) => {
@@ -266,14 +336,11 @@ impl Image<'_> {
         let (verb, hint) = match task {
             Task::Create => ("make the pod VM image", String::new()),
             Task::Delete(_) => {
-                let hint = match circumstances.provider.image_key() {
-                    key if self.situation.image().is_some() => format!(
-                        "; to leave the image where it is: oc patch configmap {} -n {namespace} --type merge -p \
-                         '{{\"data\":{{\"{key}\":\"\"}}}}'",
-                        peerpods::SETTINGS
-                    ),
-                    _ => String::new(),
-                };
+                let noted = circumstances.provider.image_annotations().first().copied().unwrap_or_default();
+                let hint = format!(
+                    "; to leave the image where it is: oc annotate configmap {} -n {namespace} {noted}- {IMAGE_BEGUN}-",
+                    peerpods::SETTINGS
+                );
                 ("delete the pod VM image", hint)
             }
         };
@@ -314,14 +381,15 @@ impl Image<'_> {
 
     /// Deletes the image if it was made here. True: nothing is left to be deleted.
     pub fn remove(&self) -> (bool, Progress) {
-        self.clean(self.situation.image().filter(|_| self.situation.image_is_ours()))
+        // By what is noted about it: the key may name another one by now, or none.
+        self.clean(self.situation.setup.image_made.clone())
     }
 
     /// Deletes that image, and what is left of one that was not finished.
     fn clean(&self, image: Option<String>) -> (bool, Progress) {
         let mut progress = Progress::default();
         let creation = self.state(peerpods::IMAGE_CREATION);
-        let begun = creation != JobState::Absent;
+        let begun = self.begun();
         if image.is_none() && !begun {
             progress.steps.extend(self.drop(peerpods::IMAGE_DELETION));
             return (self.state(peerpods::IMAGE_DELETION) == JobState::Absent, progress);
@@ -333,6 +401,11 @@ impl Image<'_> {
                         .to_owned()
                 });
             progress.trouble("PodVMImageLeft", format!("{named}: {words}; delete it by hand"));
+            // Nobody asks again: what is noted would only be told once more.
+            if self.situation.map().is_some_and(|map| !map["metadata"]["annotations"][IMAGE_BEGUN].is_null())
+            {
+                progress.steps.push(self.note(json!({"metadata": {"annotations": {IMAGE_BEGUN: null}}})));
+            }
             progress.steps.extend(peerpods::IMAGE_JOBS.iter().filter_map(|name| self.drop(name)));
             return (!begun, progress);
         }
@@ -347,9 +420,9 @@ impl Image<'_> {
                     patch: json!({"spec": {"parallelism": 0}}),
                 });
             }
-            if self.pods_left(peerpods::IMAGE_CREATION) {
-                return (false, progress);
-            }
+        }
+        if self.pods_left(peerpods::IMAGE_CREATION) {
+            return (false, progress);
         }
         self.delete(image, &mut progress);
         (false, progress)
@@ -364,11 +437,11 @@ impl Image<'_> {
         if self.situation.provider.is_none_or(|provider| !provider.makes_images()) {
             return Some(format!("ConfigMap {namespace}/{} does not say where it is", peerpods::SETTINGS));
         }
-        self.situation
-            .blocking()
-            .into_iter()
-            .find(|complaint| complaint.reason.starts_with("Credentials"))
-            .map(|complaint| complaint.what)
+        if self.situation.setup.credentials.is_none() {
+            return Some(format!("Secret {namespace}/{} does not exist", peerpods::CREDENTIALS));
+        }
+        let blocking = self.situation.blocking().into_iter();
+        blocking.filter(|one| one.reason == "CredentialsIncomplete").map(|one| one.what).next()
     }
 
     fn delete(&self, image: Option<String>, progress: &mut Progress) {
@@ -401,17 +474,15 @@ impl Image<'_> {
     /// The image is gone: so is what is written about it, and then the jobs.
     fn forget(&self, provider: Provider) -> Vec<Step> {
         let mut steps = Vec::new();
-        if self.situation.map().is_some() && self.situation.image_is_ours() {
-            let annotations: serde_json::Map<String, Value> =
+        if self.situation.map().is_some() {
+            let mut annotations: serde_json::Map<String, Value> =
                 provider.image_annotations().iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
-            steps.push(Step::Merge {
-                id: own(self.settings(), Kind::ConfigMap, peerpods::SETTINGS),
-                resource_version: None,
-                patch: json!({
-                    "metadata": {"annotations": annotations},
-                    "data": {provider.image_key(): ""},
-                }),
-            });
+            annotations.insert(IMAGE_BEGUN.to_owned(), Value::Null);
+            let mut patch = json!({"metadata": {"annotations": annotations}});
+            if self.situation.image_is_ours() {
+                patch["data"] = json!({provider.image_key(): ""});
+            }
+            steps.push(self.note(patch));
         }
         steps.extend(self.drop(peerpods::IMAGE_CREATION));
         steps.extend(self.drop(peerpods::IMAGE_DELETION));

@@ -9,7 +9,7 @@ use super::conditions::ImageCondition;
 use super::image::Image;
 use super::progress::Progress;
 use super::situation::{Situation, own};
-use super::{capacity, credentials, limit, removal, webhook};
+use super::{adaptor, capacity, credentials, limit, removal, webhook};
 use crate::agent;
 use crate::gates::FeatureGates;
 use crate::object::Kind;
@@ -59,7 +59,14 @@ pub fn plan(request: &Request<'_>) -> Progress {
         None => refuse(&situation.blocking(), &mut progress),
     }
     let selected = |node: &NodeView| node.has_label(request.node_label);
-    progress.join(capacity::advertise(request.observed, &request.settings.peer_pods, &limit, selected));
+    let adaptor = adaptor::id(request.settings);
+    progress.join(capacity::advertise(
+        request.observed,
+        &request.settings.peer_pods,
+        &adaptor,
+        &limit,
+        selected,
+    ));
     progress
 }
 
@@ -102,6 +109,18 @@ fn serve(
     }
     if asked {
         return;
+    }
+    if situation.setup.credentials.is_none() {
+        progress.wait("there are no credentials");
+        return progress.trouble(
+            "PeerPodsMisconfigured",
+            format!(
+                "Secret {}/{} does not exist, and the cluster has nobody to ask for credentials: create it; osc peerpods \
+                 configure --with secret prints one",
+                request.settings.namespace,
+                peerpods::CREDENTIALS
+            ),
+        );
     }
     let image = Image { situation, kata_config: request.kata_config };
     let (there, made) = image.ensure(provider, request.calm);

@@ -111,7 +111,8 @@ impl Circumstances<'_> {
         let spec = json!({
             "parallelism": 1,
             "completions": 1,
-            "backoffLimit": 1,
+            // Making an image is dear; deleting it is to be done whatever happens to a node.
+            "backoffLimit": if *task == Task::Create { 1 } else { 6 },
             "template": {"spec": pod},
         });
         let metadata = json!({

@@ -29,9 +29,9 @@ struct Agreement {
     tell_config: bool,
 }
 
-/// Whether it is a limit: a whole number; a negative one means that nothing is advertised.
+/// Whether it is a limit: a whole number, plainly written; a negative one means that nothing is advertised.
 fn is_limit(text: &str) -> bool {
-    text.parse::<i32>().is_ok_and(|limit| limit >= -1)
+    text.parse::<i32>().is_ok_and(|limit| limit >= -1 && limit.to_string() == text)
 }
 
 fn agree(map: Option<&str>, config: Option<&str>, agreed: Option<&str>) -> Agreement {

@@ -1,5 +1,7 @@
 //! What becomes of a PeerPod: its virtual machine goes when its pod is gone, whoever forgot it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use osc_api::peerpods::PEER_POD_FINALIZER;
 
@@ -39,8 +41,32 @@ pub enum Release {
     LetGo,
 }
 
-/// Decides. `all`: every PeerPod that there is.
-pub fn decide(one: &Record, all: &[Record]) -> Release {
+/// Which PeerPod is the newest of each pod: looked up for each of them.
+#[derive(Clone, Debug, Default)]
+pub struct Pods<'a>(BTreeMap<&'a str, Age<'a>>);
+
+/// What makes one newer than another; names decide between equals.
+type Age<'a> = (Option<Timestamp>, &'a str, &'a str);
+
+fn age(record: &Record) -> Age<'_> {
+    (record.created, &record.namespace, &record.name)
+}
+
+impl<'a> Pods<'a> {
+    /// Of all PeerPods that there are.
+    pub fn of(all: &'a [Record]) -> Self {
+        let mut newest: BTreeMap<&str, Age<'_>> = BTreeMap::new();
+        for record in all.iter().filter(|record| record.deleting.is_none()) {
+            let Some(pod) = record.pod.as_deref() else { continue };
+            let found = newest.entry(pod).or_insert_with(|| age(record));
+            *found = (*found).max(age(record));
+        }
+        Self(newest)
+    }
+}
+
+/// Decides.
+pub fn decide(one: &Record, pods: &Pods<'_>) -> Release {
     let held = one.finalizers.iter().any(|finalizer| finalizer == PEER_POD_FINALIZER);
     if one.deleting.is_some() {
         return match (held, one.instance.is_empty()) {
@@ -49,12 +75,8 @@ pub fn decide(one: &Record, all: &[Record]) -> Release {
             (true, false) => Release::Free,
         };
     }
-    let Some(pod) = &one.pod else { return Release::Keep };
-    let age = |record: &Record| (record.created, record.namespace.clone(), record.name.clone());
-    let superseded = all
-        .iter()
-        .any(|other| other.pod.as_ref() == Some(pod) && other.deleting.is_none() && age(other) > age(one));
-    if superseded { Release::Delete } else { Release::Keep }
+    let newest = one.pod.as_deref().and_then(|pod| pods.0.get(pod));
+    if newest.is_some_and(|newest| *newest > age(one)) { Release::Delete } else { Release::Keep }
 }
 
 /// Virtual machines that no PeerPod knows, out of those that carry the cluster's tag. Young ones are left alone: their
@@ -66,10 +88,11 @@ pub fn unknown<'a, T>(
     created: impl Fn(&T) -> Option<Timestamp>,
     settled_before: Timestamp,
 ) -> Vec<&'a T> {
+    let known: BTreeSet<&str> = known.iter().map(|record| record.instance.as_str()).collect();
     machines
         .iter()
         .filter(|machine| created(machine).is_none_or(|created| created <= settled_before))
-        .filter(|machine| !known.iter().any(|record| record.instance == identity(machine)))
+        .filter(|machine| !known.contains(identity(machine)))
         .collect()
 }
 
@@ -117,21 +140,22 @@ mod tests {
     ) {
         let mut all = others.to_vec();
         all.push(one.clone());
-        assert_eq!(decide(&one, &all), expected);
+        assert_eq!(decide(&one, &Pods::of(&all)), expected);
     }
 
     #[test]
     fn what_others_hold_is_theirs() {
         let one =
             Record { finalizers: vec!["somebody/else".to_owned()], ..record("a", 1, true, None, "i-1") };
-        assert_eq!(decide(&one, std::slice::from_ref(&one)), Release::Keep);
+        assert_eq!(decide(&one, &Pods::of(std::slice::from_ref(&one))), Release::Keep);
     }
 
     #[test]
     fn of_two_that_are_as_old_exactly_one_stays() {
         let (a, b) = (record("a", 1, false, Some("p"), "i-1"), record("b", 1, false, Some("p"), "i-2"));
         let all = [a.clone(), b.clone()];
-        assert_eq!((decide(&a, &all), decide(&b, &all)), (Release::Delete, Release::Keep));
+        let pods = Pods::of(&all);
+        assert_eq!((decide(&a, &pods), decide(&b, &pods)), (Release::Delete, Release::Keep));
     }
 
     #[test]

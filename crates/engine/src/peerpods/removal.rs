@@ -12,6 +12,8 @@ use super::image::Image;
 use super::progress::Progress;
 use super::situation::{Situation, own};
 use super::{adaptor, capacity, credentials, webhook};
+use serde_json::Value;
+
 use crate::gates::FeatureGates;
 use crate::object::{Kind, ObjectId, is_deleted};
 use crate::observed::{KataConfigView, Observed, PeerPodView, Settings};
@@ -32,19 +34,37 @@ pub fn plan(
         progress.wait("pods that use kata-remote are to go first");
         return progress;
     }
-    let (steps, asked) = webhook::withdraw_question(observed);
+    let (steps, asked) = webhook::withdraw_question(observed, settings);
     progress.steps.extend(steps);
     if asked {
         progress.wait("the webhook is removed");
         return progress;
     }
-    if !observed.peer_pods.is_empty() {
+    // Without an adaptor of ours, they are those of somebody else.
+    let adaptor =
+        observed.objects.get(&adaptor::id(settings)).is_some_and(|found| is_of_a_kata_config(found));
+    if adaptor && !observed.peer_pods.is_empty() {
+        // No pod uses them any more. Most are on their way out already; those that no pod owns are asked to go.
+        let staying = observed.peer_pods.iter().filter(|one| one.deleted.is_none());
+        progress.steps.extend(
+            staying.map(|one| Step::Delete {
+                id: ObjectId::namespaced(Kind::PeerPod, &one.namespace, &one.name),
+            }),
+        );
         progress.wait(format!("{} virtual machines of peer pods are deleted", observed.peer_pods.len()));
         progress.troubles.extend(stuck(observed, settings));
         progress.wake_by(next_stuck(observed, settings));
         return progress;
     }
-    progress.steps.extend(capacity::withdraw(observed));
+    if adaptor && !observed.strays.is_empty() {
+        // After this nobody would know of them, or could log in to delete them.
+        progress.wait("virtual machines that no PeerPod knows are deleted");
+        progress.troubles.extend(stuck(observed, settings));
+        return progress;
+    }
+    if adaptor {
+        progress.steps.extend(capacity::withdraw(observed));
+    }
     let [deployment, service] = webhook::server_ids(settings);
     for id in [adaptor::id(settings), deployment, service, adaptor::scc_id()] {
         delete(observed, id, &mut progress);
@@ -64,14 +84,16 @@ pub fn plan(
     }
     let limit = own(settings, Kind::PeerPodConfig, PEER_POD_CONFIG);
     // One that a person made is theirs.
-    let ours = observed.objects.get(&limit).is_some_and(|found| {
-        let owners = found["metadata"]["ownerReferences"].as_array();
-        owners.into_iter().flatten().any(|owner| owner["kind"] == Kind::KataConfig.name())
-    });
-    if ours {
+    if observed.objects.get(&limit).is_some_and(|found| is_of_a_kata_config(found)) {
         delete(observed, limit, &mut progress);
     }
     progress
+}
+
+/// Whether an object was made for a KataConfig.
+fn is_of_a_kata_config(object: &Value) -> bool {
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    owners.into_iter().flatten().any(|owner| owner["kind"] == Kind::KataConfig.name())
 }
 
 /// Deletes an object, and waits until it is gone.
@@ -128,7 +150,7 @@ pub fn stuck(observed: &Observed, settings: &Settings) -> Vec<Trouble> {
     if !observed.strays.is_empty() {
         let message = format!(
             "virtual machines of this cluster that no PeerPod knows run, and cost: {}. Delete them by the cloud's own tools, or \
-             let the operator do it: set OSC_UNKNOWN_VMS to delete in its Deployment",
+             let the operator do it: set OSC_UNKNOWN_VMS to delete in its Deployment; if they are meant to stay, set it to off",
             list(observed.strays.iter().map(String::as_str))
         );
         troubles.push(Trouble { reason: "UnknownVirtualMachines", message });

@@ -55,27 +55,65 @@ pub fn ensure(situation: &Situation<'_>, kata_config: &KataConfigView) -> Progre
         Some(found) if is_deleted(found) => progress.wait("the webhook is made anew"),
         Some(found) if has_other_containers(&object, found) => {
             progress.wait("the webhook is made anew");
+            // First the question: that of the operator before refuses all pods while nobody answers.
+            progress.steps.extend(withdraw_question(observed, settings).0);
             progress.steps.push(Step::Delete { id });
+            return progress;
         }
         Some(found) if holds(&object, found) => {}
         Some(found) => progress.steps.extend(mended(&id, object, found)),
         None => progress.steps.push(Step::Apply { id, object }),
     }
-    let asked = observed.objects.contains_key(&configuration_id());
+    let configured = observed.objects.get(&configuration_id());
+    if configured.is_some_and(|found| !is_ours(found, settings)) {
+        progress.wait("the webhook cannot be asked");
+        progress.trouble(
+            "PeerPodsWebhookCollision",
+            format!(
+                "MutatingWebhookConfiguration {CONFIGURATION} belongs to somebody else, and API servers are told about the \
+                 webhook of peer pods by one of that name: rename or delete it"
+            ),
+        );
+        return progress;
+    }
+    if !observed.capabilities.release_known {
+        progress.wait("the API server tells its release");
+        return progress;
+    }
+    let asked = configured.is_some();
     let answers = found.is_some_and(|found| found["status"]["availableReplicas"].as_u64() > Some(0));
     if asked || answers {
         let configuration = configuration(observed, settings);
         progress.steps.extend(crate::workload::ensure(observed, configuration));
+        let trusted = configured.is_some_and(|found| {
+            found["webhooks"][0]["clientConfig"]["caBundle"].as_str().is_some_and(|bundle| !bundle.is_empty())
+        });
+        if !trusted {
+            progress.wait("API servers are told whom to trust");
+        }
     } else {
         progress.wait("the webhook starts");
     }
     progress
 }
 
+/// Whether a configuration is that of peer pods: its name is one that others use, too.
+fn is_ours(found: &Value, settings: &Settings) -> bool {
+    let webhooks = found["webhooks"].as_array();
+    webhooks.is_some_and(|all| {
+        all.iter().any(|one| {
+            let service = &one["clientConfig"]["service"];
+            one["name"] == WEBHOOK
+                && service["name"] == SERVICE
+                && service["namespace"] == settings.namespace.as_str()
+        })
+    })
+}
+
 /// Takes the question away. True while it is still asked.
-pub fn withdraw_question(observed: &Observed) -> (Vec<Step>, bool) {
+pub fn withdraw_question(observed: &Observed, settings: &Settings) -> (Vec<Step>, bool) {
     let id = configuration_id();
-    let found = observed.objects.get(&id);
+    let found = observed.objects.get(&id).filter(|found| is_ours(found, settings));
     let left = found.is_some_and(|found| !is_deleted(found));
     (left.then(|| Step::Delete { id }).into_iter().collect(), found.is_some())
 }

@@ -328,9 +328,11 @@ fn a_deletion_that_fails_holds_and_tells_the_way_out() {
         "True PodVMImageJobFailed: Failed to delete Pod VM Image"
     );
     let words = world.condition(KATA, "Degraded");
-    assert!(words.contains("not authorized") && words.contains("\"PODVM_AMI_ID\":\"\""), "{words}");
+    assert!(words.contains("not authorized") && words.contains("LATEST_AMI_ID-"), "{words}");
     // The way out that was told: to leave the image.
-    world.edit_own(Kind::ConfigMap, peerpods::SETTINGS, |map| map["data"]["PODVM_AMI_ID"] = json!(""));
+    world.edit_own(Kind::ConfigMap, peerpods::SETTINGS, |map| {
+        map["metadata"]["annotations"] = json!({});
+    });
     world.run();
     assert!(world.kata_config(KATA).is_none());
 }
@@ -626,5 +628,150 @@ fn a_job_waits_until_nodes_are_left_alone() {
         }
         false
     });
+    assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Ready"));
+}
+
+/// Its name is one that many projects use.
+#[test]
+fn a_webhook_configuration_of_somebody_else_is_left_alone() {
+    let theirs =
+        json!({"webhooks": [{"name": "theirs.example.com", "clientConfig": {"url": "https://theirs"}}]});
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.put(Kind::MutatingWebhookConfiguration, webhook::CONFIGURATION, theirs);
+    let before = world.object(Kind::MutatingWebhookConfiguration, webhook::CONFIGURATION).cloned();
+    world.create(KATA, json!({}));
+    world.run();
+    world.respec(KATA, json!({"enablePeerPods": true}));
+    world.run();
+    assert!(world.condition(KATA, "Degraded").contains("PeerPodsWebhookCollision"));
+    assert!(world.object(Kind::RuntimeClass, "kata-remote").is_none());
+    world.remove(KATA);
+    world.run();
+    assert!(world.kata_config(KATA).is_none());
+    assert_eq!(world.object(Kind::MutatingWebhookConfiguration, webhook::CONFIGURATION).cloned(), before);
+}
+
+/// What the message of an unknown outcome asks people to do must not delete the image.
+#[test]
+fn an_image_that_a_person_writes_down_for_the_job_is_used_and_goes_with_peer_pods() {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.create(KATA, json!({"enablePeerPods": true}));
+    world.run_until(|world| {
+        world
+            .own(Kind::Job, peerpods::IMAGE_CREATION)
+            .is_some_and(|job| !job["status"]["conditions"].is_null())
+    });
+    world.edit_own(Kind::ConfigMap, peerpods::SETTINGS, |map| map["data"]["PODVM_AMI_ID"] = json!(IMAGE));
+    world.run();
+    assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Ready"));
+    assert!(world.cloud.images.contains(IMAGE));
+    world.remove(KATA);
+    world.run();
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn switched_on_again_while_the_image_is_deleted_another_one_is_made() {
+    let mut world = usable();
+    world.respec(KATA, json!({}));
+    world.run_until(|world| {
+        world
+            .own(Kind::Job, peerpods::IMAGE_DELETION)
+            .is_some_and(|job| !job["status"]["conditions"].is_null())
+    });
+    world.respec(KATA, json!({"enablePeerPods": true}));
+    world.run();
+    assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Ready"));
+    assert!(world.cloud.images.contains(IMAGE), "the one that is used is there");
+}
+
+#[test]
+fn switched_on_again_while_the_making_of_an_image_is_stopped_it_is_made() {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.cloud.slow = true;
+    world.create(KATA, json!({"enablePeerPods": true}));
+    world.run_until(|world| world.cloud.begun);
+    world.respec(KATA, json!({}));
+    world.run_until(|world| {
+        world.own(Kind::Job, peerpods::IMAGE_CREATION).is_some_and(|job| job["spec"]["parallelism"] == 0)
+    });
+    world.cloud.slow = false;
+    world.respec(KATA, json!({"enablePeerPods": true}));
+    world.run();
+    assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Ready"));
+}
+
+/// People empty the key, as the documentation has them do before an update.
+#[test]
+fn an_image_that_no_key_names_any_more_goes_all_the_same() {
+    let mut world = usable();
+    world.edit_own(Kind::ConfigMap, peerpods::SETTINGS, |map| {
+        map["data"]["PODVM_AMI_ID"] = json!("ami-22222222222222222")
+    });
+    world.run();
+    world.remove(KATA);
+    world.run();
+    assert!(world.kata_config(KATA).is_none());
+    assert!(world.cloud.images.is_empty(), "{:?}", world.cloud.images);
+    assert_eq!(world.setting("PODVM_AMI_ID"), Some("ami-22222222222222222"), "that one is a person's");
+}
+
+/// Deleted by somebody who wanted it to run again, and then everything is removed.
+#[test]
+fn what_a_job_had_begun_is_remembered_when_the_job_is_gone() {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.cloud.slow = true;
+    world.create(KATA, json!({"enablePeerPods": true}));
+    world.run_until(|world| world.cloud.begun);
+    world.remove(KATA);
+    world.delete_own(Kind::Job, peerpods::IMAGE_CREATION);
+    world.run();
+    assert!(world.kata_config(KATA).is_none());
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn a_peer_pod_that_no_pod_owns_is_asked_to_go() {
+    let mut world = usable();
+    world.cluster.peer_pods.push(PeerPodView {
+        namespace: "shop".to_owned(),
+        name: "orphan".to_owned(),
+        provider: "aws".to_owned(),
+        instance: "i-1".to_owned(),
+        ..PeerPodView::default()
+    });
+    world.remove(KATA);
+    world.run_until(|world| {
+        world.trace.iter().any(|step| step.contains("PeerPod") && step.contains("orphan"))
+    });
+    assert!(world.trace.iter().any(|step| step.starts_with("Delete") && step.contains("orphan")));
+    world.cluster.peer_pods.clear();
+    world.run();
+    assert!(world.kata_config(KATA).is_none());
+}
+
+/// Another adaptor than ours may be there, on a cluster that never had peer pods of this operator.
+#[test]
+fn peer_pods_of_somebody_else_are_none_of_ours() {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.create(KATA, json!({}));
+    world.cluster.peer_pods.push(PeerPodView { name: "theirs".to_owned(), ..PeerPodView::default() });
+    world.node_mut("worker-0").vms = Some("5".to_owned());
+    world.run();
+    assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Ready"));
+    assert_eq!(world.node("worker-0").vms.as_deref(), Some("5"));
+    world.remove(KATA);
+    world.run();
+    assert!(world.kata_config(KATA).is_none());
+}
+
+#[test]
+fn nobody_is_asked_before_the_api_server_has_told_its_release() {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.cluster.capabilities.release_known = false;
+    let mut world = enabled(world);
+    assert!(world.object(Kind::MutatingWebhookConfiguration, webhook::CONFIGURATION).is_none());
+    world.cluster.capabilities.release_known = true;
+    world.run();
     assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Ready"));
 }

@@ -132,6 +132,7 @@ impl State {
             credentials_requests: self.has_crd(CREDENTIALS_REQUESTS),
             peer_pods: self.has_crd(PEER_POD_CONFIGS) && self.has_crd(PEER_PODS),
             match_conditions: self.minor >= Some(MATCH_CONDITIONS),
+            release_known: self.minor.is_some(),
         }
     }
 
@@ -330,7 +331,16 @@ impl Cache {
     /// All PeerPods; none while they could not be listed yet.
     pub fn peer_pods(&self) -> Option<Vec<Record>> {
         let state = self.lock();
-        state.peer_pods.synced().then(|| state.peer_pods.iter().map(|(_, record)| record.clone()).collect())
+        // While reading is refused, what is known may be old.
+        let reads = state.watches.get(&WatchKey::PeerPods).is_some_and(|standing| !standing.is_refused());
+        (reads && state.peer_pods.synced())
+            .then(|| state.peer_pods.iter().map(|(_, record)| record.clone()).collect())
+    }
+
+    /// Whether a KataConfig asks for peer pods.
+    pub fn wants_peer_pods(&self) -> bool {
+        let state = self.lock();
+        state.kata_configs.iter().any(|(_, view)| view.spec.as_ref().is_ok_and(|spec| spec.enable_peer_pods))
     }
 
     /// Whether somebody set up peer pods: else there never was a virtual machine of one.

@@ -12,7 +12,7 @@ use osc_api::peerpods::PeerPod;
 use osc_api::{KataConfigSpec, KataConfigStatus, names, peerpods};
 use osc_engine::observed::{AdaptorView, ImagePodView};
 use osc_engine::peerpods::release::Record;
-use osc_engine::{KataConfigView, Kind, NodeView, PodView, PoolView, Rendered};
+use osc_engine::{KataConfigView, Kind, NodeView, PodView, PoolView, Rendered, quantity};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -62,7 +62,7 @@ pub fn node(node: &wire::Node, before: Option<&NodeView>, now: Timestamp) -> Nod
         ready: node.status.conditions.iter().any(ready),
         agent_failure: annotation(names::AGENT_FAILURE),
         agent_version: annotation(names::AGENT_VERSION),
-        vms: node.status.capacity.get(peerpods::VM_RESOURCE).cloned(),
+        vms: node.status.capacity.get(peerpods::VM_RESOURCE).map(|room| whole_number(room)),
         changed_at: now,
         labels_changed_at: now,
     };
@@ -83,6 +83,11 @@ pub fn node(node: &wire::Node, before: Option<&NodeView>, now: Timestamp) -> Nod
         view.labels = labels;
     }
     view
+}
+
+/// A quantity as a plain number: API servers write a thousand as `1k`.
+fn whole_number(room: &str) -> String {
+    quantity::parse(room).map_or_else(|| room.to_owned(), |thousandths| (thousandths / 1000).to_string())
 }
 
 /// A drain is asked for by `drain-<config>` and done when the answer says the same.
@@ -187,6 +192,9 @@ pub fn whole(kind: Kind, object: &DynamicObject) -> Value {
         whole["metadata"]["annotations"] = json!(metadata.annotations);
         whole["metadata"]["uid"] = json!(metadata.uid);
     }
+    if matches!(kind, Kind::Service | Kind::MutatingWebhookConfiguration) {
+        whole["metadata"]["annotations"] = json!(metadata.annotations);
+    }
     if kind == Kind::Namespace {
         whole["metadata"]["uid"] = json!(metadata.uid);
     }
@@ -247,9 +255,9 @@ pub fn adaptor(pod: &wire::Pod, before: Option<&AdaptorView>, now: Timestamp) ->
         waiting: waiting(pod),
         changed_at: now,
     };
-    let same =
-        before.filter(|before| AdaptorView { changed_at: before.changed_at, ..view.clone() } == **before);
-    Some(same.cloned().unwrap_or(view))
+    // By readiness alone: the kubelet's words change with every try.
+    let since = before.filter(|before| (before.ready, &before.node) == (view.ready, &view.node));
+    Some(AdaptorView { changed_at: since.map_or(now, |before| before.changed_at), ..view })
 }
 
 /// A pod of a job that makes or deletes an image.
