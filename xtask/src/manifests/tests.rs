@@ -163,10 +163,13 @@ fn the_operator_runs_with_as_little_as_possible() {
     for key in ["hostNetwork", "hostPID", "hostIPC"] {
         assert!(pod[key].is_null(), "{key}");
     }
-    // Of volumes, the certificate of the webhooks, and that to read.
-    let volumes = pod["volumes"].as_array().unwrap();
-    assert_eq!((volumes.len(), &volumes[0]["secret"]["secretName"]), (1, &json!("webhook-server-cert")));
-    assert_eq!(container["volumeMounts"][0]["readOnly"], true);
+    // Of volumes, the certificate of the webhooks and what clouds are logged in to with, and that to read.
+    let names: Vec<&Value> =
+        pod["volumes"].as_array().unwrap().iter().map(|volume| &volume["name"]).collect();
+    assert_eq!(names, ["webhook-certificate", "ssh", "bound-sa-token"]);
+    assert_eq!(pod["volumes"][0]["secret"]["secretName"], "webhook-server-cert");
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    assert!(mounts.len() == 3 && mounts.iter().all(|mount| mount["readOnly"] == true), "{mounts:?}");
     let security = &container["securityContext"];
     assert_eq!(security["allowPrivilegeEscalation"], false);
     assert_eq!(security["readOnlyRootFilesystem"], true);

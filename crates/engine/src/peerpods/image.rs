@@ -474,7 +474,12 @@ impl Image<'_> {
     /// The image is gone: so is what is written about it, and then the jobs.
     fn forget(&self, provider: Provider) -> Vec<Step> {
         let mut steps = Vec::new();
-        if self.situation.map().is_some() {
+        let noted = |name: &&str| {
+            self.situation.map().is_some_and(|map| !map["metadata"]["annotations"][*name].is_null())
+        };
+        if provider.image_annotations().iter().chain(&[IMAGE_BEGUN]).any(noted)
+            || self.situation.image_is_ours()
+        {
             let mut annotations: serde_json::Map<String, Value> =
                 provider.image_annotations().iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
             annotations.insert(IMAGE_BEGUN.to_owned(), Value::Null);
