@@ -260,7 +260,7 @@ mod tests {
             ("quay.io/org/podvm::/disk.qcow2", "has type \"quay.io/org/podvm\""),
             ("oci::quay.io/a/b::/x::/y", "too many parts"),
             ("oci::[fd00::g]/podvm", "which is no registry"),
-            ("oci::[fd00::1/podvm", "too many parts"),
+            ("oci::[fd00::1/podvm", "no absolute path of a file"),
             ("oci::quay.io/org/podvm@sha256:abc", "has a digest other than"),
             ("oci::quay.io/org/podvm::disk.qcow2", "no absolute path of a file"),
             ("oci::quay.io/org/podvm::/../etc/shadow", "no absolute path of a file"),

@@ -300,9 +300,9 @@ async fn what_the_cloud_does_not_have_stands_in_the_way(
     #[case] words: &str,
 ) {
     let place = tokio::task::spawn_blocking(Place::new).await.unwrap();
-    let line = |line: &str| match line.trim_start().starts_with(&format!("{key}:")) {
-        true => format!("  {key}: \"{value}\"\n"),
-        false => format!("{line}\n"),
+    let line = |line: &str| {
+        let own = line.trim_start().starts_with(&format!("{key}:"));
+        if own { format!("  {key}: \"{value}\"\n") } else { format!("{line}\n") }
     };
     let text: String = place.settings().lines().map(line).collect();
     assert_eq!(place.check(&text, &[]).await.status.code(), Some(0), "fine by itself");

@@ -55,7 +55,8 @@ fn login(get: impl Fn(&str) -> Option<String>) -> Option<Account> {
     let keys = has("AWS_ACCESS_KEY_ID") || has("AWS_SECRET_ACCESS_KEY");
     // The token of a role is mounted into pods: elsewhere the path leads nowhere.
     let token = || Path::new(found.get("AWS_WEB_IDENTITY_TOKEN_FILE")?).exists().then_some(());
-    if !keys && !(has("AWS_ROLE_ARN") && token().is_some()) {
+    let role = has("AWS_ROLE_ARN") && token().is_some();
+    if !keys && !role {
         return None;
     }
     Some(

@@ -194,11 +194,11 @@ async fn ask_cloud(
         let words = "The cloud was asked and does not know the workers' machines: are the credentials of the cluster's account?";
         return (None, words.to_owned());
     };
-    let mut words = format!("The cloud was asked for the network of {}", workers(machines.len()));
-    words.push_str(&match machines.len().saturating_sub(found.len()) {
-        0 => ".".to_owned(),
-        unknown => format!(", and does not know {unknown} of them."),
-    });
+    let unknown = match machines.len().saturating_sub(found.len()) {
+        0 => String::new(),
+        unknown => format!(", and does not know {unknown} of them"),
+    };
+    let mut words = format!("The cloud was asked for the network of {}{unknown}.", workers(machines.len()));
     if !networks.others.is_empty() {
         words.push_str(" They are in different ones; that of most was taken: ");
         words.push_str(&told(&networks));

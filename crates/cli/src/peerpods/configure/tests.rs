@@ -48,6 +48,7 @@ fn entry<'a>(entries: &'a [Entry], name: &str) -> &'a Entry {
 /// A cloud that says always the same.
 struct Scripted(Result<Vec<Network>, String>);
 
+#[allow(clippy::unnecessary_wraps, reason = "as `lookup::of` answers")]
 fn scripted(answer: Result<Vec<Network>, &str>) -> Result<Option<Box<dyn CloudLookup>>, String> {
     Ok(Some(Box::new(Scripted(answer.map_err(str::to_owned)))))
 }
