@@ -24,7 +24,7 @@ use osc_engine::peerpods::config;
 
 use crate::kubeconfig::ClusterFlags;
 use known::Known;
-use lookup::{CloudLookup, Networks};
+use lookup::{CloudLookup, Network, Networks};
 use machine::Machine;
 use templates::With;
 use values::{Entry, From};
@@ -78,7 +78,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 known.ask_credentials(client).await?;
             }
             let environment = |key: &str| std::env::var(key).ok();
-            ask_cloud(lookup::of(provider, &known.credentials, environment), &machines).await
+            ask_cloud(lookup::of(provider, &known.credentials, environment), &machines, &entries).await
         }
         Err(why) => (None, not_asked(&why)),
     };
@@ -177,6 +177,7 @@ fn machines(provider: Provider, known: &Known, entries: &[Entry]) -> Result<Vec<
 async fn ask_cloud(
     lookup: Result<Option<Box<dyn CloudLookup>>, String>,
     machines: &[Machine],
+    entries: &[Entry],
 ) -> (Option<Networks>, String) {
     let lookup = match lookup {
         Ok(Some(lookup)) => lookup,
@@ -190,8 +191,13 @@ async fn ask_cloud(
             return (None, format!("The cloud was asked and did not answer: {}", why.replace('\n', " ")));
         }
     };
-    let Some(networks) = Networks::of(&found) else {
+    if found.is_empty() {
         let words = "The cloud was asked and does not know the workers' machines: are the credentials of the cluster's account?";
+        return (None, words.to_owned());
+    }
+    let fitting: Vec<Network> = found.iter().filter(|network| goes_with(network, entries)).cloned().collect();
+    let Some(networks) = Networks::of(&fitting) else {
+        let words = "The cloud was asked, and no worker is in the subnet or VPC that is set already: the rest is yours to fill in.";
         return (None, words.to_owned());
     };
     let unknown = match machines.len().saturating_sub(found.len()) {
@@ -206,10 +212,19 @@ async fn ask_cloud(
     (Some(networks), words)
 }
 
+/// Whether a network is the one that is set already in part: VPC and groups of another subnet are of no use.
+fn goes_with(network: &Network, entries: &[Entry]) -> bool {
+    let fits = |name: &str, own: &Option<String>| {
+        let set = entries.iter().find(|entry| entry.key.name == name && !entry.value.is_empty());
+        set.is_none_or(|set| own.as_ref() == Some(&set.value))
+    };
+    fits("AWS_SUBNET_ID", &network.subnet) && fits("AWS_VPC_ID", &network.name)
+}
+
 /// Each value on which machines differ, with all that there are.
 fn told(networks: &Networks) -> String {
-    let all: Vec<&lookup::Network> = std::iter::once(&networks.network).chain(&networks.others).collect();
-    let several = |title: &str, read: fn(&lookup::Network) -> Option<String>| {
+    let all: Vec<&Network> = std::iter::once(&networks.network).chain(&networks.others).collect();
+    let several = |title: &str, read: fn(&Network) -> Option<String>| {
         let mut values: Vec<String> = Vec::new();
         for value in all.iter().filter_map(|network| read(network)) {
             if !values.contains(&value) {
@@ -221,7 +236,7 @@ fn told(networks: &Networks) -> String {
     let parts = [
         several("networks", |network| network.name.clone()),
         several("subnets", |network| network.subnet.clone()),
-        several("security groups", lookup::Network::groups),
+        several("security groups", Network::groups),
     ];
     format!("{}.", parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }

@@ -5,7 +5,6 @@ use osc_api::peerpods::keys::Need;
 use osc_engine::peerpods::config::Data;
 use rstest::rstest;
 
-use super::lookup::Network;
 use super::*;
 use crate::peerpods::read::Platform;
 
@@ -68,7 +67,7 @@ async fn what_the_cloud_says_is_filled_in() {
         security_groups: vec!["sg-1".to_owned(), "sg-2".to_owned()],
         region: None,
     };
-    let (found, words) = ask_cloud(scripted(Ok(vec![network])), &aws().machines).await;
+    let (found, words) = ask_cloud(scripted(Ok(vec![network])), &aws().machines, &[]).await;
     assert_eq!(words, "The cloud was asked for the network of a worker.");
     let entries = values::entries(Provider::Aws, &aws(), found.as_ref(), &[]);
     for (key, value) in [("AWS_VPC_ID", "vpc-1"), ("AWS_SUBNET_ID", "subnet-1"), ("AWS_SG_IDS", "sg-1,sg-2")]
@@ -95,7 +94,7 @@ async fn a_cloud_that_does_not_answer_leaves_it_to_the_person() {
         (Ok(None), "The cloud itself was not asked."),
         (Err("no\nkeys".to_owned()), "The cloud itself was not asked: no keys."),
     ] {
-        let (found, words) = ask_cloud(lookup, &machines).await;
+        let (found, words) = ask_cloud(lookup, &machines, &[]).await;
         assert_eq!((found, words.as_str()), (None, told));
     }
 }
@@ -110,7 +109,7 @@ async fn machines_that_disagree_are_told_with_all_values() {
     };
     let answer = vec![network("subnet-a"), network("subnet-b"), network("subnet-b")];
     let machines = vec![machine("aws:///eu-west-1a/i-1"); 4];
-    let (found, words) = ask_cloud(scripted(Ok(answer)), &machines).await;
+    let (found, words) = ask_cloud(scripted(Ok(answer)), &machines, &[]).await;
     assert_eq!(
         words,
         "The cloud was asked for the network of 4 workers, and does not know 1 of them. They are in different ones; that \
@@ -123,6 +122,31 @@ async fn machines_that_disagree_are_told_with_all_values() {
         "  # VPC of the subnet (from the cloud)\n  AWS_VPC_ID: \"vpc-1\"\n",
     ] {
         assert!(text.contains(line), "{line:?} is not in {text}");
+    }
+}
+
+/// A VPC of the most workers with the subnet of another one would be wrong.
+#[tokio::test]
+async fn what_is_set_already_decides_which_network_counts() {
+    let network = |number: u8| Network {
+        name: Some(format!("vpc-{number}")),
+        subnet: Some(format!("subnet-{number}")),
+        security_groups: vec![format!("sg-{number}")],
+        region: None,
+    };
+    let answer = vec![network(1), network(1), network(2)];
+    let machines = vec![machine("aws:///eu-west-1a/i-1"); 3];
+    for (set, group) in [
+        ("AWS_SUBNET_ID=subnet-2", Some("sg-2")),
+        ("AWS_VPC_ID=vpc-2", Some("sg-2")),
+        ("AWS_SG_IDS=sg-9", Some("sg-1")),
+        ("AWS_SUBNET_ID=subnet-3", None),
+    ] {
+        let entries = entries(Provider::Aws, &aws(), &[set]);
+        let (found, words) = ask_cloud(scripted(Ok(answer.clone())), &machines, &entries).await;
+        let groups = found.and_then(|networks| networks.network.groups());
+        assert_eq!(groups.as_deref(), group, "{set}: {words}");
+        assert_eq!(words.contains("set already"), group.is_none(), "{words}");
     }
 }
 
