@@ -11,11 +11,15 @@
 //! Three rules hold for every provider. Whatever it creates carries the [tags](Tags) of its cluster from the first moment
 //! on, so that nothing is lost when whoever asked for it dies. A creation that fails takes back what it made, or tells what
 //! it could not take back. Deleting what is not there is a success.
+//!
+//! What they boot from is made by the module `image`, behind the feature `image-tool`: who only has to do with machines needs
+//! neither archives nor qcow2.
 
 mod account;
 pub mod aws;
 mod error;
 mod http_client;
+#[cfg(feature = "image-tool")]
 pub mod image;
 pub mod libvirt;
 pub mod memory;

@@ -1,5 +1,6 @@
 //! Peer pods: pods whose virtual machine runs outside of the node, in a cloud or on another host.
 
+pub mod image_source;
 pub mod keys;
 mod resources;
 pub mod tags;

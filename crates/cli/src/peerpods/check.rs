@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use osc_api::peerpods::Provider;
+use osc_cloud::Clouds;
 use osc_engine::peerpods::check::{self, Complaint, Setup, Severity};
 use osc_engine::peerpods::config::{self, Data, Origin, Setting};
 use serde_json::{Value, json};
 
 use super::read::{Source, setup};
+use super::verify;
 use crate::Output;
 use crate::preflight::finding::{self, Finding};
 use crate::view::style;
@@ -22,6 +24,11 @@ pub struct Arguments {
     #[arg(long)]
     show: bool,
 
+    /// Also log in to the cloud with these settings, from this machine, and ask whether what they name is there. Changes
+    /// nothing there either.
+    #[arg(long)]
+    ask_cloud: bool,
+
     /// Output format.
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -30,7 +37,11 @@ pub struct Arguments {
 /// Checks.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let setup = setup(&arguments.source.read().await?);
-    let complaints = check::check(&setup);
+    let mut complaints = check::check(&setup);
+    if arguments.ask_cloud {
+        complaints.extend(verify::ask(&setup, &complaints, &Clouds).await);
+        complaints.sort_by_key(|complaint| complaint.severity);
+    }
     let told = Told { provider: provider(&setup), complaints: &complaints, settings: settings(&setup) };
     match arguments.output {
         Output::Text => {

@@ -3,6 +3,7 @@
 mod check;
 mod configure;
 mod read;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -101,7 +101,25 @@ pub fn setup(provider: Provider) -> String {
 
 /// Runs `osc peerpods`, in a directory, with something on its standard input.
 pub fn osc(directory: &Path, kubeconfig: Option<&Path>, arguments: &[&str], input: &str) -> Output {
+    osc_in(&[], directory, kubeconfig, arguments, input)
+}
+
+/// The same with variables in its environment; those of AWS are no others than these.
+pub fn osc_in(
+    environment: &[(&str, &str)],
+    directory: &Path,
+    kubeconfig: Option<&Path>,
+    arguments: &[&str],
+    input: &str,
+) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_osc"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("AWS_") {
+            command.env_remove(name);
+        }
+    }
+    // No test may ask the real AWS.
+    command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").envs(environment.iter().copied());
     command.arg("peerpods").args(arguments).current_dir(directory).env_remove("KUBECONFIG");
     command.env("HOME", "/nonexistent").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(kubeconfig) = kubeconfig {
@@ -148,6 +166,11 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start(provider: Provider) -> Self {
+        Self::start_with(provider, |_| {}).await
+    }
+
+    /// With objects that are somewhat different.
+    pub async fn start_with(provider: Provider, edit: impl Fn(&mut Value)) -> Self {
         let server = Server::start(ServerConfig::default()).await.unwrap();
         let now = "2026-01-02T03:04:05Z".parse().unwrap();
         let mut objects = Topology::default().objects(now);
@@ -157,6 +180,7 @@ impl Cluster {
             } else if object["kind"] == "Node" {
                 on_cloud(object, provider);
             }
+            edit(object);
         }
         let own = osc_api::crds().into_iter().chain(osc_api::peerpods::crds());
         objects.extend(own.map(|definition| {
@@ -181,11 +205,21 @@ impl Cluster {
 
     /// Runs `osc peerpods` against it.
     pub async fn osc(&self, arguments: &[&str]) -> Output {
+        self.osc_in(&[], arguments).await
+    }
+
+    /// The same with variables in its environment.
+    pub async fn osc_in(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+        let own = |text: &str| text.to_owned();
+        let environment: Vec<(String, String)> =
+            environment.iter().map(|(name, value)| (own(name), own(value))).collect();
         let (directory, kubeconfig) = (self.directory(), self.kubeconfig());
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         tokio::task::spawn_blocking(move || {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            osc(&directory, Some(&kubeconfig), &arguments, "")
+            let environment: Vec<(&str, &str)> =
+                environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            osc_in(&environment, &directory, Some(&kubeconfig), &arguments, "")
         })
         .await
         .unwrap()

@@ -136,6 +136,12 @@ impl Client {
         })
     }
 
+    /// Gives up after a second attempt.
+    pub fn impatient(mut self) -> Self {
+        self.patience = self.patience.with_max_times(1);
+        self
+    }
+
     /// Asks, and asks again while there is hope.
     pub fn call(&self, call: &Call<'_>) -> Result<Reply> {
         let attempt = || {

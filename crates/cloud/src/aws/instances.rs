@@ -30,6 +30,12 @@ pub struct Machine {
     pub public_address: Option<IpAddr>,
     /// When it was started.
     pub launched: Option<String>,
+    /// Its subnet.
+    pub subnet: Option<String>,
+    /// The VPC of the subnet.
+    pub vpc: Option<String>,
+    /// Its security groups, sorted.
+    pub groups: Vec<String>,
 }
 
 impl Machine {
@@ -133,6 +139,16 @@ struct Item {
     launch_time: Option<String>,
     #[serde(default)]
     network_interface_set: Items<Interface>,
+    subnet_id: Option<String>,
+    vpc_id: Option<String>,
+    #[serde(default)]
+    group_set: Items<Group>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Group {
+    group_id: String,
 }
 
 #[derive(Deserialize)]
@@ -156,6 +172,8 @@ impl From<Item> for Machine {
                 addresses.push(address);
             }
         }
+        let mut groups: Vec<String> = item.group_set.items.into_iter().map(|group| group.group_id).collect();
+        groups.sort();
         Self {
             id: item.instance_id,
             state: item.instance_state.name,
@@ -163,6 +181,9 @@ impl From<Item> for Machine {
             addresses,
             public_address: item.ip_address.and_then(|text| text.parse().ok()),
             launched: item.launch_time,
+            subnet: item.subnet_id,
+            vpc: item.vpc_id,
+            groups,
         }
     }
 }
@@ -189,6 +210,14 @@ impl Aws {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Machines with these identifiers, as far as they are there. At most 200 identifiers.
+    pub fn machines_with(&self, ids: &[&str]) -> Result<Vec<Machine>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.machines(&Self::there().filter("instance-id", ids.iter().copied()))
     }
 
     /// Machines with these tags that are not gone.

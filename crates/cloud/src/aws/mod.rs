@@ -24,6 +24,8 @@ pub use s3::{Bucket, Object, Upload};
 
 use client::{Client, Params, Service};
 
+use crate::Account;
+
 /// AWS in one region with one login.
 #[derive(Debug)]
 pub struct Aws {
@@ -37,6 +39,20 @@ impl Aws {
     /// ones.
     pub fn connect(settings: &BTreeMap<String, String>) -> Result<Self> {
         Ok(Self { client: Client::new(settings)? })
+    }
+
+    /// From an account. Endpoints that it does not name may be named by the environment.
+    pub fn of_account(account: &Account) -> Result<Self> {
+        let mut settings = endpoints_of_environment();
+        let keys = account.credentials.keys().chain(account.settings.keys());
+        settings.extend(keys.filter_map(|key| Some((key.clone(), account.get(key)?.to_owned()))));
+        Self::connect(&settings)
+    }
+
+    /// The same for a person who waits: one more attempt if AWS is not reached or busy, instead of half a minute of them.
+    #[must_use]
+    pub fn impatient(self) -> Self {
+        Self { client: self.client.impatient() }
     }
 
     /// The region.
@@ -71,7 +87,7 @@ fn pages<T>(
 }
 
 /// Endpoints that the environment of this process names.
-pub(crate) fn endpoints_of_environment() -> BTreeMap<String, String> {
+fn endpoints_of_environment() -> BTreeMap<String, String> {
     let named = |key: &str| Some((key.to_owned(), std::env::var(key).ok()?));
     ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS"]
         .into_iter()

@@ -7,9 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::Reference;
 use super::error::{Error, Result};
 use super::settings::Settings;
-use super::source::Reference;
 
 /// Where jobs have logins mounted: the pull secret of the operator, then that of the node.
 const PLACES: [&str; 2] = ["/tmp/regauth/auth.json", "/var/lib/kubelet/config.json"];

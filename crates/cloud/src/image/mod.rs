@@ -24,9 +24,10 @@ mod source;
 mod zstd;
 
 pub use error::{Error, Result};
+pub use osc_api::peerpods::image_source::Reference;
 pub use result::{Deleted, Made, write};
 pub use settings::Settings;
-pub use source::{Reference, Source};
+pub use source::Source;
 
 use amazon::Amazon;
 use kvm::Kvm;

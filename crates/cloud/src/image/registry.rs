@@ -9,9 +9,9 @@ use http::StatusCode;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::Reference;
 use super::auth::Basic;
 use super::error::{Error, Result};
-use super::source::Reference;
 use crate::aws::hex;
 use crate::http_client::{self, Redirects};
 

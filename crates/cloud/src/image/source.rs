@@ -1,15 +1,12 @@
-//! Where an image comes from: `<type>::<image>[:tag|@digest][::path]`.
+//! Where an image comes from, as far as this release makes disks of it.
 
-use std::fmt;
 use std::path::PathBuf;
+
+use osc_api::peerpods::image_source::{DEFAULT_DISK, ImageSource, Reference};
 
 use super::error::{Error, Result};
 
 const KEY: &str = "PODVM_IMAGE_URI";
-/// Where images carry their disk if nobody says otherwise.
-const DISK: &str = "/image/podvm.qcow2";
-/// Of a path in an image.
-const LONGEST_PATH: usize = 160;
 const TODO: &str =
     "it looks like oci::quay.io/organization/podvm:1.0 or oci::registry:5000/podvm@sha256:...::/disk.qcow2";
 
@@ -27,179 +24,19 @@ pub enum Source {
     File(PathBuf),
 }
 
-/// An image in a registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    /// Host, perhaps with port.
-    pub registry: String,
-    /// The image's name there.
-    pub repository: String,
-    /// Its tag; what has neither tag nor digest is `latest`.
-    pub tag: String,
-    /// `sha256:...`; it goes before the tag.
-    pub digest: Option<String>,
-}
-
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.digest {
-            Some(digest) => write!(f, "{}/{}@{digest}", self.registry, self.repository),
-            None => write!(f, "{}/{}:{}", self.registry, self.repository, self.tag),
-        }
-    }
-}
-
 impl Source {
     /// Reads it.
     pub fn parse(text: &str) -> Result<Self> {
-        let wrong = |found: String| Error::setting(KEY, found, TODO);
-        match parts(text).as_slice() {
-            ["oci", reference] => Self::oci(reference, DISK),
-            ["oci", reference, path] => Self::oci(reference, path),
-            ["file", path] if path.starts_with('/') => Ok(Self::File(PathBuf::from(path))),
-            ["file", path] => Err(wrong(format!("{path:?} is no absolute path"))),
-            // The documentation of Google Cloud has bare references, and means bootc.
-            ["bootc", _] | [_] => Err(Error::Unsupported(format!(
+        match ImageSource::parse(text).map_err(|found| Error::setting(KEY, found, TODO))? {
+            ImageSource::Oci { reference, path } => Ok(Self::Oci { reference, path }),
+            ImageSource::File(path) => Ok(Self::File(path)),
+            ImageSource::Bootc { .. } => Err(Error::Unsupported(format!(
                 "{KEY}: {text:?} is a bootable container, and this release makes no disks of those; build the disk with \
-                 bootc-image-builder, put it into an image at {DISK} and name that as oci::..., or set the identifier of an \
-                 image of your own"
+                 bootc-image-builder, put it into an image at {DEFAULT_DISK} and name that as oci::..., or set the identifier \
+                 of an image of your own"
             ))),
-            [kind, ..] => {
-                Err(wrong(format!("{text:?} has type {kind:?} or too many parts; types are oci and bootc")))
-            }
-            [] => Err(wrong("nothing".to_owned())),
         }
     }
-
-    fn oci(reference: &str, path: &str) -> Result<Self> {
-        let wrong = |found: String| Error::setting(KEY, found, TODO);
-        let dots = path.split('/').any(|part| part == "." || part == "..");
-        if !path.starts_with('/') || path.ends_with('/') || dots {
-            return Err(wrong(format!("{path:?} is no absolute path of a file in the image")));
-        }
-        // It becomes part of tags.
-        let fine = |c: char| c.is_ascii_alphanumeric() || "._/+=@-".contains(c);
-        if path.len() > LONGEST_PATH || !path.chars().all(fine) {
-            let what = "has other characters than letters, digits and . _ / + = @ -, or more than";
-            return Err(wrong(format!("{path:?} {what} {LONGEST_PATH}")));
-        }
-        let reference = Reference::parse(reference).map_err(|why| wrong(format!("{reference:?} {why}")))?;
-        Ok(Self::Oci { reference, path: path.to_owned() })
-    }
-}
-
-/// At `::`, but for those of an address in brackets.
-fn parts(text: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let mut rest = text;
-    loop {
-        let address = if rest.starts_with('[') { rest.find(']').unwrap_or(0) } else { 0 };
-        let Some(at) = rest[address..].find("::") else {
-            parts.push(rest);
-            return parts;
-        };
-        parts.push(&rest[..address + at]);
-        rest = &rest[address + at + 2..];
-    }
-}
-
-impl Reference {
-    /// Reads a reference; what is wrong with it is the rest of a sentence.
-    pub fn parse(text: &str) -> std::result::Result<Self, String> {
-        let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(digest)),
-            None => (text, None),
-        };
-        if let Some(digest) = digest {
-            let hex = digest.strip_prefix("sha256:").unwrap_or_default();
-            if hex.len() != 64 || !hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-                return Err("has a digest other than sha256: and 64 hexadecimal digits".to_owned());
-            }
-        }
-        let (registry, rest) = name.split_once('/').ok_or("does not say which registry it is in")?;
-        if !is_registry(registry) {
-            return Err(format!("begins with {registry:?}, which is no registry: it has no dot and no port"));
-        }
-        let (repository, tag) = match rest.rsplit_once(':') {
-            Some((repository, tag)) => (repository, Some(tag)),
-            None => (rest, None),
-        };
-        if !repository.split('/').all(is_component) {
-            return Err(format!(
-                "has {repository:?}, which is no name: names are of lower-case letters, digits and . _ -"
-            ));
-        }
-        if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
-            return Err(format!("has {tag:?}, which is no tag"));
-        }
-        // What people write for the first registry of all, which has another host and a prefix for its own images.
-        let (registry, repository) = match registry {
-            "docker.io" | "index.docker.io" if !repository.contains('/') => {
-                ("docker.io", format!("library/{repository}"))
-            }
-            other => (other, repository.to_owned()),
-        };
-        Ok(Self {
-            registry: registry.to_owned(),
-            repository,
-            tag: tag.unwrap_or("latest").to_owned(),
-            digest: digest.map(str::to_owned),
-        })
-    }
-
-    /// The host that answers for the registry.
-    pub fn host(&self) -> &str {
-        if self.registry == "docker.io" { "registry-1.docker.io" } else { &self.registry }
-    }
-
-    /// Whether the registry is on this machine, where no certificate is expected.
-    pub fn is_local(&self) -> bool {
-        let host = self.registry.rsplit_once(':').map_or(self.registry.as_str(), |(host, _)| host);
-        ["localhost", "127.0.0.1", "[::1]"].contains(&host)
-    }
-}
-
-/// `host.name`, `host:port`, `[v6]:port` or `localhost`.
-fn is_registry(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, rest)) => {
-            let port = if rest.is_empty() { Some(None) } else { rest.strip_prefix(':').map(Some) };
-            return address.parse::<std::net::Ipv6Addr>().is_ok()
-                && port.is_some_and(|port| port.is_none_or(is_port));
-        }
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    let label = |label: &str| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-    };
-    host.split('.').all(label)
-        && port.is_none_or(is_port)
-        && (host.contains('.') || port.is_some() || host == "localhost")
-}
-
-fn is_port(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
-}
-
-fn is_component(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    !text.is_empty()
-        && text.bytes().all(|byte| inner(byte) || matches!(byte, b'.' | b'_' | b'-'))
-        && text.bytes().next().is_some_and(inner)
-        && text.bytes().last().is_some_and(inner)
-        && !text.contains("..")
-}
-
-fn is_tag(text: &str) -> bool {
-    (1..=128).contains(&text.len())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
-        && !text.starts_with(['.', '-'])
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The server that stands in for AWS.
+//! The server that stands in for AWS; the tests of the command use it, too.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ fn python() -> PathBuf {
 
 impl Cloud {
     pub fn start() -> Self {
-        let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/aws_server.py");
+        let server = concat!(env!("CARGO_MANIFEST_DIR"), "/../cloud/tests/it/aws_server.py");
         let mut child = Command::new(python())
             .arg(server)
             .env("MOTO_IAM_LOAD_MANAGED_POLICIES", "false")
@@ -53,6 +53,22 @@ impl Cloud {
         let address = format!("{}/osc-test/{what}", self.address);
         let mut answer = ureq::post(&address).send(body.to_string()).unwrap();
         serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap()
+    }
+
+    /// Asks EC2 for something as its administrator; an element of the answer.
+    pub fn ec2(&self, region: &str, form: &str, element: &str) -> String {
+        let auth =
+            format!("AWS4-HMAC-SHA256 Credential=AKIA/20260101/{region}/ec2/aws4_request, Signature=0");
+        let text = ureq::post(&self.address)
+            .header("authorization", auth)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .send(format!("{form}&Version=2016-11-15"))
+            .unwrap()
+            .body_mut()
+            .read_to_string()
+            .unwrap();
+        let (_, rest) = text.split_once(&format!("<{element}>")).unwrap_or_else(|| panic!("{text}"));
+        rest.split_once('<').unwrap().0.to_owned()
     }
 
     /// Images, snapshots, machines, volumes, imports of a region; buckets are of no region.

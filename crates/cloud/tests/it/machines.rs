@@ -18,20 +18,7 @@ struct Place {
 /// What a cluster has: a VPC with a subnet and a group, and an image.
 fn place() -> Place {
     let cloud = Cloud::start();
-    let ask = |form: &str, element: &str| {
-        let auth =
-            format!("AWS4-HMAC-SHA256 Credential=AKIA/20260101/{REGION}/ec2/aws4_request, Signature=0");
-        let text = ureq::post(&cloud.address)
-            .header("authorization", auth)
-            .header("content-type", "application/x-www-form-urlencoded")
-            .send(format!("{form}&Version=2016-11-15"))
-            .unwrap()
-            .body_mut()
-            .read_to_string()
-            .unwrap();
-        let (_, rest) = text.split_once(&format!("<{element}>")).unwrap_or_else(|| panic!("{text}"));
-        rest.split_once('<').unwrap().0.to_owned()
-    };
+    let ask = |form: &str, element: &str| cloud.ec2(REGION, form, element);
     let vpc = ask("Action=CreateVpc&CidrBlock=10.0.0.0/16", "vpcId");
     let subnet = ask(&format!("Action=CreateSubnet&VpcId={vpc}&CidrBlock=10.0.0.0/24"), "subnetId");
     let group =

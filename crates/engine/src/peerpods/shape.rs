@@ -1,5 +1,6 @@
 //! Whether a value looks like what its key wants.
 
+use osc_api::peerpods::image_source::ImageSource;
 use osc_api::peerpods::keys::Shape;
 
 /// Says what was expected; what was found is for the caller to tell, or not to tell if it is secret.
@@ -30,7 +31,7 @@ pub fn check(shape: Shape, value: &str) -> Result<(), String> {
         Shape::Json => serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(value).is_ok(),
         Shape::LibvirtUri => value.starts_with("qemu") && value.contains("://") && is_name(value),
         Shape::Initdata => is_initdata(value),
-        Shape::ImageSource => image_source(value).is_some(),
+        Shape::ImageSource => ImageSource::parse(value).is_ok(),
     };
     if fine { Ok(()) } else { Err(expected(shape)) }
 }
@@ -56,7 +57,9 @@ pub fn expected(shape: Shape) -> String {
         Shape::Json => "a JSON object".to_owned(),
         Shape::LibvirtUri => "a libvirt URI such as qemu+ssh://root@192.168.122.1/system".to_owned(),
         Shape::Initdata => "initdata, gzip and base64".to_owned(),
-        Shape::ImageSource => "oci::image[:tag][::path] or bootc::image[:tag]".to_owned(),
+        Shape::ImageSource => {
+            "oci::registry/image[:tag][::path], bootc::registry/image[:tag] or file::/path".to_owned()
+        }
     }
 }
 
@@ -119,49 +122,6 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
-/// Where a pod VM image comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageSource<'a> {
-    /// `oci` or `bootc`; nothing where a bare reference was given, which the documentation of Google Cloud does.
-    pub kind: Option<&'a str>,
-    /// The image, with registry and tag.
-    pub reference: &'a str,
-    /// The file in the image.
-    pub path: &'a str,
-}
-
-/// Reads where an image comes from. Registries may have ports.
-pub fn image_source(value: &str) -> Option<ImageSource<'_>> {
-    let mut parts = value.split("::");
-    let first = parts.next()?;
-    let (kind, reference) = match first {
-        "oci" | "bootc" => (Some(first), parts.next()?),
-        reference => (None, reference),
-    };
-    let path = parts.next().unwrap_or("/image/podvm.qcow2");
-    let fine = parts.next().is_none() && is_reference(reference) && path.starts_with('/') && is_name(path);
-    fine.then_some(ImageSource { kind, reference, path })
-}
-
-fn is_reference(text: &str) -> bool {
-    let allowed =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':' | '@' | '[' | ']');
-    let (name, digest) = match text.split_once('@') {
-        Some((name, digest)) => (name, Some(digest)),
-        None => (text, None),
-    };
-    let good_digest = digest.is_none_or(|digest| {
-        digest
-            .strip_prefix("sha256:")
-            .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
-    });
-    !name.is_empty()
-        && name.chars().all(allowed)
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && !name.ends_with(['/', ':'])
-        && good_digest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,17 +161,14 @@ mod tests {
     }
 
     #[rstest]
-    #[case("oci::quay.io/org/podvm:1.12", Some("oci"), "quay.io/org/podvm:1.12", "/image/podvm.qcow2")]
-    #[case("oci::quay.io:5000/org/podvm::/disk.qcow2", Some("oci"), "quay.io:5000/org/podvm", "/disk.qcow2")]
-    #[case("bootc::quay.io/org/podvm-bootc", Some("bootc"), "quay.io/org/podvm-bootc", "/image/podvm.qcow2")]
-    #[case("quay.io/user/podvm-bootc:latest", None, "quay.io/user/podvm-bootc:latest", "/image/podvm.qcow2")]
-    fn image_sources_are_read(
-        #[case] text: &str,
-        #[case] kind: Option<&str>,
-        #[case] reference: &str,
-        #[case] path: &str,
-    ) {
-        assert_eq!(image_source(text), Some(ImageSource { kind, reference, path }));
+    #[case("oci::quay.io/org/podvm:1.12")]
+    #[case("oci::quay.io:5000/org/podvm::/disk.qcow2")]
+    #[case("bootc::quay.io/org/podvm-bootc")]
+    #[case("quay.io/user/podvm-bootc:latest")]
+    #[case("oci::[fd00::1]:5000/org/podvm:1.12::/disk.qcow2")]
+    #[case("file::/disks/podvm.qcow2")]
+    fn image_sources_are_read(#[case] text: &str) {
+        assert_eq!(check(Shape::ImageSource, text), Ok(()));
     }
 
     #[rstest]
@@ -222,7 +179,9 @@ mod tests {
     #[case("docker::quay.io/org/podvm")]
     #[case("oci::quay.io/org/pod vm")]
     #[case("oci::quay.io/org/podvm@sha256:abc")]
+    #[case("file::podvm.qcow2")]
+    #[case("oci::[fd00::g]:5000/podvm")]
     fn what_is_no_image_source_is_refused(#[case] text: &str) {
-        assert_eq!(image_source(text), None);
+        assert!(check(Shape::ImageSource, text).is_err(), "{text:?}");
     }
 }

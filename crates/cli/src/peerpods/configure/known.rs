@@ -6,7 +6,8 @@ use anyhow::Context;
 use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use osc_api::names;
-use osc_api::peerpods::{Provider, SETTINGS};
+use osc_api::peerpods::{CREDENTIALS, Provider, SETTINGS};
+use osc_cloud::Secret;
 use osc_engine::peerpods::config::Data;
 use serde_json::Value;
 
@@ -33,6 +34,8 @@ pub struct Known {
     pub confidential: bool,
     /// Config maps that are there, by name: version and data.
     pub maps: BTreeMap<String, (String, Data)>,
+    /// What `peer-pods-secret` has, once it was asked for.
+    pub credentials: BTreeMap<String, Secret>,
     /// What could not be read, and why.
     pub unreadable: Vec<(String, String)>,
 }
@@ -48,6 +51,16 @@ impl Known {
         let hint = || format!("cannot ask the cluster at {address}; --offline leaves everything to fill in");
         let known = ask(&client, &address).await.with_context(hint)?;
         Ok((known, Some(client)))
+    }
+
+    /// Reads the credentials, to ask the cloud with them. Who may not read them is told so.
+    pub async fn ask_credentials(&mut self, client: &Client) -> anyhow::Result<()> {
+        let mut asked = Asked::new(client);
+        asked.get("v1", "Secret", Some(names::OPERATOR_NAMESPACE), CREDENTIALS).await?;
+        let credentials = setup(&asked.objects).credentials.unwrap_or_default();
+        self.credentials = credentials.into_iter().map(|(key, value)| (key, Secret::new(value))).collect();
+        self.unreadable.extend(asked.objects.unreadable);
+        Ok(())
     }
 
     /// The provider whose cloud the cluster runs on.
@@ -85,6 +98,7 @@ fn of(address: &str, objects: &Objects, nodes: &[Node]) -> Known {
         zones: frequent(nodes, ZONE_LABEL),
         confidential: setup(objects).confidential,
         maps,
+        credentials: BTreeMap::new(),
         unreadable: objects.unreadable.clone(),
     }
 }

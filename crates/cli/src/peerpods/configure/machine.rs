@@ -1,5 +1,7 @@
 //! What a node's provider identifier says about its machine.
 
+use osc_api::peerpods::Provider;
+
 /// A machine of a cloud.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Machine {
@@ -57,6 +59,15 @@ impl Machine {
                 })
             }
             _ => None,
+        }
+    }
+
+    /// Whose cloud it is a machine of.
+    pub fn provider(&self) -> Provider {
+        match self {
+            Self::Aws { .. } => Provider::Aws,
+            Self::Azure { .. } => Provider::Azure,
+            Self::Gcp { .. } => Provider::Gcp,
         }
     }
 

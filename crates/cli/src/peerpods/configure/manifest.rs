@@ -60,8 +60,7 @@ fn comment(text: &mut String, entry: &Entry) {
     let _ = match &entry.from {
         From::Asked => writeln!(text, "  # {meaning} (asked for)"),
         From::Kept => writeln!(text, "  # {meaning} (kept as it is)"),
-        From::Cluster(source) => writeln!(text, "  # {meaning} (from {source})"),
-        From::Cloud => writeln!(text, "  # {meaning} (from the cloud)"),
+        From::Cluster(source) | From::Cloud(source) => writeln!(text, "  # {meaning} (from {source})"),
         From::Documented => writeln!(text, "  # {meaning}"),
         From::Job => writeln!(text, "  # {meaning}; left empty, the image job fills it in"),
         From::Missing(command) => writeln!(text, "  # {MARK}: {meaning}. This finds it:\n  #   {command}"),

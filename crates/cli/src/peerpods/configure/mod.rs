@@ -2,6 +2,7 @@
 
 mod apply;
 mod asked;
+mod aws;
 mod commands;
 mod known;
 mod lookup;
@@ -23,7 +24,8 @@ use osc_engine::peerpods::config;
 
 use crate::kubeconfig::ClusterFlags;
 use known::Known;
-use lookup::{CloudLookup, Network};
+use lookup::{CloudLookup, Network, Networks};
+use machine::Machine;
 use templates::With;
 use values::{Entry, From};
 
@@ -65,12 +67,22 @@ pub struct Arguments {
 
 /// Prints or applies it.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let (known, client) =
+    let (mut known, client) =
         if arguments.offline { (Known::default(), None) } else { Known::ask(&arguments.cluster).await? };
     let provider = provider(arguments.provider.as_deref(), &known)?;
     let asked = asked::read(provider, &arguments.set)?;
-    let (network, cloud) = ask_cloud(lookup::of(provider).as_deref(), &known).await;
-    let entries = values::entries(provider, &known, network.as_ref(), &asked);
+    let entries = values::entries(provider, &known, None, &asked);
+    let (networks, cloud) = match machines(provider, &known, &entries) {
+        Ok(machines) => {
+            if let Some(client) = &client {
+                known.ask_credentials(client).await?;
+            }
+            let environment = |key: &str| std::env::var(key).ok();
+            ask_cloud(lookup::of(provider, &known.credentials, environment), &machines, &entries).await
+        }
+        Err(why) => (None, not_asked(&why)),
+    };
+    let entries = values::entries(provider, &known, networks.as_ref(), &asked);
     if arguments.apply || arguments.diff {
         let client = client
             .ok_or_else(|| anyhow!("no cluster to apply to: name one by --kubeconfig or KUBECONFIG"))?;
@@ -81,7 +93,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             "ConfigMap {SETTINGS} cannot be read, so that it is not written: {}",
             why.unwrap_or_default()
         );
-        let change = apply::change(&known, &entries)?;
+        let change = apply::change(&known, &entries).map_err(|error| anyhow!("{error}\n{cloud}"))?;
+        if networks.as_ref().is_some_and(|networks| !networks.others.is_empty()) {
+            anstream::eprintln!("{cloud}");
+        }
         for line in change.lines() {
             anstream::println!("{line}");
         }
@@ -129,15 +144,101 @@ fn provider(asked: Option<&str>, known: &Known) -> anyhow::Result<Provider> {
     })
 }
 
-/// What the cloud says about the network of a worker, and a sentence about whether it was asked.
-async fn ask_cloud(lookup: Option<&dyn CloudLookup>, known: &Known) -> (Option<Network>, String) {
-    let (Some(lookup), Some(machine)) = (lookup, known.machines.first()) else {
-        return (None, "The cloud itself was not asked.".to_owned());
-    };
-    match lookup.network_of(machine).await {
-        Ok(network) => (Some(network), "The cloud was asked for the network of a worker.".to_owned()),
-        Err(why) => (None, format!("The cloud was asked and did not answer: {}", why.replace('\n', " "))),
+fn not_asked(why: &str) -> String {
+    let why = if why.is_empty() { String::new() } else { format!(": {}", why.replace('\n', " ")) };
+    format!("The cloud itself was not asked{why}.")
+}
+
+/// The machines that the cloud is to be asked about; an error says why it is not asked, and is empty where nobody could.
+fn machines(provider: Provider, known: &Known, entries: &[Entry]) -> Result<Vec<Machine>, String> {
+    if !lookup::can_ask(provider) {
+        return Err(String::new());
     }
+    if !entries.iter().any(Entry::is_missing) {
+        return Err("nothing is left to find".to_owned());
+    }
+    let of_cloud: Vec<&Machine> =
+        known.machines.iter().filter(|machine| machine.provider() == provider).collect();
+    if of_cloud.is_empty() {
+        return Err(format!("no worker is known to be a machine of {}", provider.title()));
+    }
+    // A subnet of another region is of no use.
+    let region = entries.iter().find(|entry| entry.key.name == "AWS_REGION").map(|entry| &entry.value);
+    let fits =
+        |machine: &&Machine| machine.region().is_none_or(|own| region.is_none_or(|region| own == *region));
+    let fitting: Vec<Machine> = of_cloud.into_iter().filter(fits).cloned().collect();
+    if fitting.is_empty() {
+        return Err(format!("AWS_REGION is {}, and no worker is there", region.map_or("", String::as_str)));
+    }
+    Ok(fitting)
+}
+
+/// What the cloud says about the networks of workers, and a sentence about whether it was asked.
+async fn ask_cloud(
+    lookup: Result<Option<Box<dyn CloudLookup>>, String>,
+    machines: &[Machine],
+    entries: &[Entry],
+) -> (Option<Networks>, String) {
+    let lookup = match lookup {
+        Ok(Some(lookup)) => lookup,
+        Ok(None) => return (None, not_asked("")),
+        Err(why) => return (None, not_asked(&why)),
+    };
+    let workers = |count: usize| if count == 1 { "a worker".to_owned() } else { format!("{count} workers") };
+    let found = match lookup.networks_of(machines).await {
+        Ok(found) => found,
+        Err(why) => {
+            return (None, format!("The cloud was asked and did not answer: {}", why.replace('\n', " ")));
+        }
+    };
+    if found.is_empty() {
+        let words = "The cloud was asked and does not know the workers' machines: are the credentials of the cluster's account?";
+        return (None, words.to_owned());
+    }
+    let fitting: Vec<Network> = found.iter().filter(|network| goes_with(network, entries)).cloned().collect();
+    let Some(networks) = Networks::of(&fitting) else {
+        let words = "The cloud was asked, and no worker is in the subnet or VPC that is set already: the rest is yours to fill in.";
+        return (None, words.to_owned());
+    };
+    let unknown = match machines.len().saturating_sub(found.len()) {
+        0 => String::new(),
+        unknown => format!(", and does not know {unknown} of them"),
+    };
+    let mut words = format!("The cloud was asked for the network of {}{unknown}.", workers(machines.len()));
+    if !networks.others.is_empty() {
+        words.push_str(" They are in different ones; that of most was taken: ");
+        words.push_str(&told(&networks));
+    }
+    (Some(networks), words)
+}
+
+/// Whether a network is the one that is set already in part: VPC and groups of another subnet are of no use.
+fn goes_with(network: &Network, entries: &[Entry]) -> bool {
+    let fits = |name: &str, own: &Option<String>| {
+        let set = entries.iter().find(|entry| entry.key.name == name && !entry.value.is_empty());
+        set.is_none_or(|set| own.as_ref() == Some(&set.value))
+    };
+    fits("AWS_SUBNET_ID", &network.subnet) && fits("AWS_VPC_ID", &network.name)
+}
+
+/// Each value on which machines differ, with all that there are.
+fn told(networks: &Networks) -> String {
+    let all: Vec<&Network> = std::iter::once(&networks.network).chain(&networks.others).collect();
+    let several = |title: &str, read: fn(&Network) -> Option<String>| {
+        let mut values: Vec<String> = Vec::new();
+        for value in all.iter().filter_map(|network| read(network)) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        (values.len() > 1).then(|| format!("{title} {}", values.join(" and ")))
+    };
+    let parts = [
+        several("networks", |network| network.name.clone()),
+        several("subnets", |network| network.subnet.clone()),
+        several("security groups", Network::groups),
+    ];
+    format!("{}.", parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
 
 fn limit(entries: &[Entry]) -> &str {

@@ -5,7 +5,6 @@ use osc_api::peerpods::keys::Need;
 use osc_engine::peerpods::config::Data;
 use rstest::rstest;
 
-use super::machine::Machine;
 use super::*;
 use crate::peerpods::read::Platform;
 
@@ -46,10 +45,15 @@ fn entry<'a>(entries: &'a [Entry], name: &str) -> &'a Entry {
 }
 
 /// A cloud that says always the same.
-struct Scripted(Result<Network, String>);
+struct Scripted(Result<Vec<Network>, String>);
+
+#[allow(clippy::unnecessary_wraps, reason = "as `lookup::of` answers")]
+fn scripted(answer: Result<Vec<Network>, &str>) -> Result<Option<Box<dyn CloudLookup>>, String> {
+    Ok(Some(Box::new(Scripted(answer.map_err(str::to_owned)))))
+}
 
 impl CloudLookup for Scripted {
-    fn network_of<'a>(&'a self, _: &'a Machine) -> BoxFuture<'a, Result<Network, String>> {
+    fn networks_of<'a>(&'a self, _: &'a [Machine]) -> BoxFuture<'a, Result<Vec<Network>, String>> {
         let answer = self.0.clone();
         Box::pin(async move { answer })
     }
@@ -63,24 +67,104 @@ async fn what_the_cloud_says_is_filled_in() {
         security_groups: vec!["sg-1".to_owned(), "sg-2".to_owned()],
         region: None,
     };
-    let (found, words) = ask_cloud(Some(&Scripted(Ok(network))), &aws()).await;
+    let (found, words) = ask_cloud(scripted(Ok(vec![network])), &aws().machines, &[]).await;
     assert_eq!(words, "The cloud was asked for the network of a worker.");
     let entries = values::entries(Provider::Aws, &aws(), found.as_ref(), &[]);
     for (key, value) in [("AWS_VPC_ID", "vpc-1"), ("AWS_SUBNET_ID", "subnet-1"), ("AWS_SG_IDS", "sg-1,sg-2")]
     {
         let entry = entry(&entries, key);
-        assert_eq!((entry.value.as_str(), &entry.from), (value, &From::Cloud), "{key}");
+        assert_eq!(
+            (entry.value.as_str(), &entry.from),
+            (value, &From::Cloud("the cloud".to_owned())),
+            "{key}"
+        );
     }
     assert!(!entries.iter().any(Entry::is_missing));
 }
 
 #[tokio::test]
 async fn a_cloud_that_does_not_answer_leaves_it_to_the_person() {
-    let (found, words) = ask_cloud(Some(&Scripted(Err("access\ndenied".to_owned()))), &aws()).await;
-    assert_eq!(words, "The cloud was asked and did not answer: access denied");
-    assert_eq!(found, None);
-    let (found, words) = ask_cloud(None, &aws()).await;
-    assert_eq!((found, words.as_str()), (None, "The cloud itself was not asked."));
+    let machines = aws().machines;
+    for (lookup, told) in [
+        (scripted(Err("access\ndenied")), "The cloud was asked and did not answer: access denied"),
+        (
+            scripted(Ok(Vec::new())),
+            "The cloud was asked and does not know the workers' machines: are the credentials of the cluster's account?",
+        ),
+        (Ok(None), "The cloud itself was not asked."),
+        (Err("no\nkeys".to_owned()), "The cloud itself was not asked: no keys."),
+    ] {
+        let (found, words) = ask_cloud(lookup, &machines, &[]).await;
+        assert_eq!((found, words.as_str()), (None, told));
+    }
+}
+
+#[tokio::test]
+async fn machines_that_disagree_are_told_with_all_values() {
+    let network = |subnet: &str| Network {
+        name: Some("vpc-1".to_owned()),
+        subnet: Some(subnet.to_owned()),
+        security_groups: vec!["sg-1".to_owned()],
+        region: None,
+    };
+    let answer = vec![network("subnet-a"), network("subnet-b"), network("subnet-b")];
+    let machines = vec![machine("aws:///eu-west-1a/i-1"); 4];
+    let (found, words) = ask_cloud(scripted(Ok(answer)), &machines, &[]).await;
+    assert_eq!(
+        words,
+        "The cloud was asked for the network of 4 workers, and does not know 1 of them. They are in different ones; that \
+         of most was taken: subnets subnet-b and subnet-a."
+    );
+    let entries = values::entries(Provider::Aws, &aws(), found.as_ref(), &[]);
+    let text = manifest::settings(Provider::Aws, &aws(), &words, &entries);
+    for line in [
+        "  # subnet of the pod VMs (from the cloud: 2 of 3 workers; others have subnet-a)\n  AWS_SUBNET_ID: \"subnet-b\"\n",
+        "  # VPC of the subnet (from the cloud)\n  AWS_VPC_ID: \"vpc-1\"\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in {text}");
+    }
+}
+
+/// A VPC of the most workers with the subnet of another one would be wrong.
+#[tokio::test]
+async fn what_is_set_already_decides_which_network_counts() {
+    let network = |number: u8| Network {
+        name: Some(format!("vpc-{number}")),
+        subnet: Some(format!("subnet-{number}")),
+        security_groups: vec![format!("sg-{number}")],
+        region: None,
+    };
+    let answer = vec![network(1), network(1), network(2)];
+    let machines = vec![machine("aws:///eu-west-1a/i-1"); 3];
+    for (set, group) in [
+        ("AWS_SUBNET_ID=subnet-2", Some("sg-2")),
+        ("AWS_VPC_ID=vpc-2", Some("sg-2")),
+        ("AWS_SG_IDS=sg-9", Some("sg-1")),
+        ("AWS_SUBNET_ID=subnet-3", None),
+    ] {
+        let entries = entries(Provider::Aws, &aws(), &[set]);
+        let (found, words) = ask_cloud(scripted(Ok(answer.clone())), &machines, &entries).await;
+        let groups = found.and_then(|networks| networks.network.groups());
+        assert_eq!(groups.as_deref(), group, "{set}: {words}");
+        assert_eq!(words.contains("set already"), group.is_none(), "{words}");
+    }
+}
+
+#[test]
+fn the_cloud_is_asked_only_about_machines_that_help() {
+    let asked = |provider: Provider, known: &Known, set: &[&str]| {
+        machines(provider, known, &entries(provider, known, set))
+    };
+    assert_eq!(asked(Provider::Aws, &aws(), &[]), Ok(aws().machines));
+    let complete = ["AWS_SUBNET_ID=subnet-1", "AWS_VPC_ID=vpc-1", "AWS_SG_IDS=sg-1"];
+    for (provider, known, set, why) in [
+        (Provider::Gcp, aws(), &[][..], ""),
+        (Provider::Aws, aws(), &complete[..], "nothing is left to find"),
+        (Provider::Aws, on("None", None, None, ""), &[], "no worker is known to be a machine of AWS"),
+        (Provider::Aws, aws(), &["AWS_REGION=us-east-1"], "AWS_REGION is us-east-1, and no worker is there"),
+    ] {
+        assert_eq!(asked(provider, &known, set), Err(why.to_owned()));
+    }
 }
 
 #[test]

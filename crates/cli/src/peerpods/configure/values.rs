@@ -7,7 +7,7 @@ use osc_engine::peerpods::check;
 use super::asked::Asked;
 use super::commands;
 use super::known::Known;
-use super::lookup::Network;
+use super::lookup::{Network, Networks};
 use super::machine::Machine;
 
 /// One setting.
@@ -30,8 +30,8 @@ pub enum From {
     Kept,
     /// The cluster: which object, and perhaps more.
     Cluster(String),
-    /// The cloud.
-    Cloud,
+    /// The cloud: its name in words, and perhaps more.
+    Cloud(String),
     /// The documentation's example.
     Documented,
     /// The image job fills it in.
@@ -107,7 +107,12 @@ fn documented(provider: Provider) -> &'static [(&'static str, &'static str)] {
 }
 
 /// The settings: what is asked for before what is there, before what is known, before what the documentation has.
-pub fn entries(provider: Provider, known: &Known, network: Option<&Network>, asked: &[Asked]) -> Vec<Entry> {
+pub fn entries(
+    provider: Provider,
+    known: &Known,
+    networks: Option<&Networks>,
+    asked: &[Asked],
+) -> Vec<Entry> {
     let rows = documented(provider);
     let asked_for =
         |name: &str| asked.iter().find(|(key, _)| key.name == name).map(|(_, value)| value.clone());
@@ -124,7 +129,7 @@ pub fn entries(provider: Provider, known: &Known, network: Option<&Network>, ask
             (value, From::Asked)
         } else if let Some(value) = kept(key) {
             (value.clone(), From::Kept)
-        } else if let Some((value, from)) = fact(key.name, known, network) {
+        } else if let Some((value, from)) = fact(key.name, known, networks) {
             (value, from)
         } else {
             match default? {
@@ -145,7 +150,7 @@ pub fn says_something(value: &str) -> bool {
     !value.is_empty() && !check::is_placeholder(value)
 }
 
-fn fact(name: &str, known: &Known, network: Option<&Network>) -> Option<(String, From)> {
+fn fact(name: &str, known: &Known, networks: Option<&Networks>) -> Option<(String, From)> {
     let infrastructure = |value: &Option<String>| {
         value.clone().map(|value| (value, From::Cluster("Infrastructure cluster".to_owned())))
     };
@@ -156,7 +161,10 @@ fn fact(name: &str, known: &Known, network: Option<&Network>) -> Option<(String,
         let value = known.machines.iter().find_map(read)?;
         Some((value, From::Cluster("providerID of a worker".to_owned())))
     };
-    let cloud = |value: Option<String>| value.map(|value| (value, From::Cloud));
+    let cloud = |read: fn(&Network) -> Option<String>| {
+        let networks = networks?;
+        Some((read(&networks.network)?, From::Cloud(networks.words(read))))
+    };
     match name {
         "DISABLECVM" if known.confidential => {
             Some(("false".to_owned(), From::Cluster("the feature gate confidential, which is on".to_owned())))
@@ -166,18 +174,15 @@ fn fact(name: &str, known: &Known, network: Option<&Network>) -> Option<(String,
                 of_machine(|machine| matches!(machine, Machine::Aws { .. }).then(|| machine.region())?)
             })
         }
-        "AWS_SUBNET_ID" | "AZURE_SUBNET_ID" => cloud(network?.subnet.clone()),
-        "AWS_VPC_ID" | "GCP_NETWORK" => cloud(network?.name.clone()),
-        "AWS_SG_IDS" | "AZURE_NSG_ID" => {
-            let groups = &network?.security_groups;
-            cloud((!groups.is_empty()).then(|| groups.join(",")))
-        }
+        "AWS_SUBNET_ID" | "AZURE_SUBNET_ID" => cloud(|network| network.subnet.clone()),
+        "AWS_VPC_ID" | "GCP_NETWORK" => cloud(|network| network.name.clone()),
+        "AWS_SG_IDS" | "AZURE_NSG_ID" => cloud(Network::groups),
         "AZURE_RESOURCE_GROUP" => on(known, Provider::Azure)
             .and_then(|()| infrastructure(&known.platform.home))
             .or_else(|| of_machine(resource_group)),
         "AZURE_REGION" => on(known, Provider::Azure)
             .and_then(|()| label(known.regions.first(), "topology.kubernetes.io/region"))
-            .or_else(|| cloud(network?.region.clone())),
+            .or_else(|| cloud(|network| network.region.clone())),
         "GCP_PROJECT_ID" => on(known, Provider::Gcp)
             .and_then(|()| infrastructure(&known.platform.home))
             .or_else(|| of_machine(project)),

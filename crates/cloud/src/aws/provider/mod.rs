@@ -41,10 +41,7 @@ struct Inner {
 impl Ec2 {
     /// Logs in. Nothing is asked of AWS yet.
     pub fn connect(account: &Account) -> Result<Self, Error> {
-        let mut settings: BTreeMap<String, String> = super::endpoints_of_environment();
-        let credentials = account.credentials.keys().chain(account.settings.keys());
-        settings.extend(credentials.filter_map(|key| Some((key.clone(), account.get(key)?.to_owned()))));
-        let aws = Aws::connect(&settings).map_err(Error::from)?;
+        let aws = Aws::of_account(account).map_err(Error::from)?;
         Ok(Self { inner: Arc::new(Inner { aws, account: account.clone() }) })
     }
 

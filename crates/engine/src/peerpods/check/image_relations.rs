@@ -1,9 +1,10 @@
 //! What does not go together in an image config map, or with the rest.
 
 use osc_api::peerpods::Provider;
+use osc_api::peerpods::image_source::ImageSource;
 
 use super::{Complaint, Data, Setup, Severity, value};
-use crate::peerpods::{config, shape};
+use crate::peerpods::config;
 
 /// What the checks look at.
 struct View<'a> {
@@ -38,9 +39,9 @@ impl View<'_> {
 
 fn source(view: &View<'_>) -> Option<Complaint> {
     let uri = view.get("PODVM_IMAGE_URI")?;
-    let source = shape::image_source(uri)?;
-    match (view.provider, source.kind) {
-        (Provider::Libvirt, Some("bootc") | None) => {
+    let ImageSource::Bootc { typed, .. } = ImageSource::parse(uri).ok()? else { return None };
+    match (view.provider, typed) {
+        (Provider::Libvirt, _) => {
             let what = format!("PODVM_IMAGE_URI is {uri:?}; libvirt takes images of kind oci only");
             Some(
                 view.told(Severity::Blocks, "ImageKind", what)
@@ -48,7 +49,7 @@ fn source(view: &View<'_>) -> Option<Complaint> {
                     .remedy("Set it to oci::image[:tag][::path], or to nothing for the release's own image."),
             )
         }
-        (Provider::Aws, Some("bootc") | None) if view.secret("AWS_ROLE_ARN") => {
+        (Provider::Aws, _) if view.secret("AWS_ROLE_ARN") => {
             let what =
                 format!("PODVM_IMAGE_URI is {uri:?}, a bootc image, and AWS is logged in to by a role");
             Some(
@@ -57,7 +58,7 @@ fn source(view: &View<'_>) -> Option<Complaint> {
                     .remedy("Use an image of kind oci, or keys."),
             )
         }
-        (_, None) => {
+        (_, false) => {
             let what = format!("PODVM_IMAGE_URI is {uri:?}, without a kind");
             Some(
                 view.told(Severity::Info, "ImageKind", what)
