@@ -33,6 +33,7 @@ fn stderr(output: &Output) -> String {
 fn story(arguments: &[&str]) -> Vec<Value> {
     let output = run(&[&["demo", "-o", "json", "--speed", "600"], arguments].concat());
     assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!stdout(&output).contains("\\u001b"), "no colours for scripts");
     stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

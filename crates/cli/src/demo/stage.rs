@@ -129,7 +129,7 @@ impl Stage {
     /// A remark.
     pub fn say(&self, text: &str) {
         self.screen.print(&[text.to_owned()]);
-        self.screen.json(json!({"type": "note", "text": text}));
+        self.screen.json(json!({"type": "note", "text": plain(text)}));
     }
 
     /// Shows a command that a person would type, does what it does, and shows what it prints.
@@ -142,7 +142,7 @@ impl Stage {
         self.screen.print(&[format!("$ {}", style::command(command))]);
         let result = action.await?;
         self.screen.print(&[output.to_owned()]);
-        self.screen.json(json!({"type": "command", "command": command, "output": output}));
+        self.screen.json(json!({"type": "command", "command": command, "output": plain(output)}));
         Ok(result)
     }
 
@@ -224,6 +224,11 @@ impl Stage {
             (None, _) => Api::default_namespaced_with(self.client.clone(), &resource),
         })
     }
+}
+
+/// Without colours: for scripts.
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
 }
 
 /// The definitions that a person installs with `kubectl apply -k deploy/`.
