@@ -33,6 +33,7 @@ fn stderr(output: &Output) -> String {
 fn story(arguments: &[&str]) -> Vec<Value> {
     let output = run(&[&["demo", "-o", "json", "--speed", "600"], arguments].concat());
     assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!stdout(&output).contains("\\u001b"), "no colours for scripts");
     stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -78,10 +79,52 @@ fn the_demo_tells_its_whole_story_as_json() {
 
 #[test]
 fn every_scenario_ends_with_nothing_left_behind() {
-    for scenario in ["okd", "compact", "single-node", "degraded", "paused", "daemonset", "confidential"] {
+    let scenarios =
+        ["okd", "compact", "single-node", "degraded", "paused", "daemonset", "confidential", "peerpods"];
+    for scenario in scenarios {
         let story = story(&["--scenario", scenario, "--workers", "2"]);
         assert_eq!(story.last().unwrap()["leftBehind"], Value::Array(Vec::new()), "{scenario}");
     }
+}
+
+/// What a command printed, of the first one that begins so.
+fn printed<'a>(story: &'a [Value], command: &str) -> &'a str {
+    let begins = |item: &&&Value| item["command"].as_str().unwrap().starts_with(command);
+    let commands = of_type(story, "command");
+    let found = commands.iter().find(begins).unwrap_or_else(|| panic!("{command} is not in {story:#?}"));
+    found["output"].as_str().unwrap()
+}
+
+#[test]
+fn the_demo_of_peer_pods_shows_their_size_their_room_and_the_cloud() {
+    let story = story(&["--scenario", "peerpods", "--workers", "1"]);
+    let checked = printed(&story, "osc peerpods check");
+    assert!(checked.starts_with("Peer pods on AWS: nothing stands in the way."), "{checked}");
+    let reasons: Vec<&Value> = of_type(&story, "condition").iter().map(|item| &item["reason"]).collect();
+    assert!(reasons.iter().any(|reason| *reason == "PodVMImageJobRunning"), "{reasons:?}");
+    let sizes = printed(&story, "oc get pod pod-resources -o jsonpath='{.metadata.annotations}'");
+    assert!(
+        sizes.contains("default_memory\":\"3072\"") && sizes.contains("default_vcpus\":\"2\""),
+        "{sizes}"
+    );
+    let why = printed(&story, "oc get pod web-remote-");
+    assert!(why.contains("Insufficient kata.peerpods.io/vm"), "{why}");
+    let rooms: Vec<&Value> = of_type(&story, "table")
+        .into_iter()
+        .filter(|table| table["columns"][1] == "PODVMS")
+        .map(|table| &table["rows"][0][1])
+        .collect();
+    assert_eq!(rooms, ["10", "1"]);
+
+    // While the image is made, and then: the image, one pod, all pods, all but the forgotten one, nothing.
+    let count = |left: &Value, kind: &str| left[kind].as_array().unwrap().len();
+    let clouds: Vec<[usize; 3]> = of_type(&story, "cloud")
+        .into_iter()
+        .map(|item| ["instances", "volumes", "images"].map(|kind| count(&item["left"], kind)))
+        .collect();
+    assert_eq!(clouds, [[0, 1, 0], [0, 0, 1], [1, 1, 1], [3, 3, 1], [2, 2, 1], [0, 0, 0]]);
+    let nothing = serde_json::json!({"instances": [], "volumes": [], "images": []});
+    assert_eq!(story.last().unwrap()["cloud"], nothing);
 }
 
 #[test]

@@ -106,10 +106,10 @@ pub enum Sweep {
 impl PeerPodsOptions {
     fn settings(&self) -> PeerPodsSettings {
         PeerPodsSettings {
-            adaptor_image: set(&self.adaptor_image),
-            webhook_image: set(&self.webhook_image),
-            image_tool: set(&self.image_tool_image),
-            pod_vm_image: set(&self.pod_vm_image),
+            adaptor_image: set(self.adaptor_image.as_ref()),
+            webhook_image: set(self.webhook_image.as_ref()),
+            image_tool: set(self.image_tool_image.as_ref()),
+            pod_vm_image: set(self.pod_vm_image.as_ref()),
             sts: self.sts(),
             proxies: proxies(|name| std::env::var(name).ok()),
             fips: std::fs::read_to_string("/proc/sys/crypto/fips_enabled")
@@ -120,18 +120,22 @@ impl PeerPodsOptions {
 
     /// Azure is told by three names, which an AWS cluster does not have.
     fn sts(&self) -> Option<Sts> {
-        match (set(&self.sts_client), set(&self.sts_tenant), set(&self.sts_subscription)) {
+        match (
+            set(self.sts_client.as_ref()),
+            set(self.sts_tenant.as_ref()),
+            set(self.sts_subscription.as_ref()),
+        ) {
             (Some(client), Some(tenant), Some(subscription)) => {
                 Some(Sts::Azure { client, tenant, subscription })
             }
-            _ => set(&self.sts_role).map(|role| Sts::Aws { role }),
+            _ => set(self.sts_role.as_ref()).map(|role| Sts::Aws { role }),
         }
     }
 }
 
 /// An empty variable counts as not set, as a manifest may leave it so.
-fn set(value: &Option<String>) -> Option<String> {
-    value.clone().filter(|value| !value.is_empty())
+fn set(value: Option<&String>) -> Option<String> {
+    value.filter(|value| !value.is_empty()).cloned()
 }
 
 /// The proxies of the cluster, as they were given to the operator.
@@ -169,9 +173,9 @@ impl Options {
     pub fn settings(&self) -> Settings {
         Settings {
             namespace: self.namespace.clone(),
-            monitor_image: set(&self.monitor_image),
-            agent_image: set(&self.agent_image),
-            extension: set(&self.extension),
+            monitor_image: set(self.monitor_image.as_ref()),
+            agent_image: set(self.agent_image.as_ref()),
+            extension: set(self.extension.as_ref()),
             peer_pods: self.peer_pods.settings(),
             host_is_rhcos: kernel_command_line_is_rhcos(Path::new("/proc/cmdline")),
             ..Settings::default()

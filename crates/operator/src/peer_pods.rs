@@ -247,13 +247,13 @@ impl Keeper {
         else {
             return Ok(());
         };
-        let path = format!("/metadata/finalizers/{index}");
-        let patch = json!([
+        let at = format!("/metadata/finalizers/{index}");
+        let operations = json!([
             {"op": "test", "path": "/metadata/uid", "value": record.uid},
-            {"op": "test", "path": path, "value": PEER_POD_FINALIZER},
-            {"op": "remove", "path": path},
+            {"op": "test", "path": at, "value": PEER_POD_FINALIZER},
+            {"op": "remove", "path": at},
         ]);
-        let patch = Patch::<()>::Json(serde_json::from_value(patch).map_err(|error| error.to_string())?);
+        let patch = Patch::<()>::Json(serde_json::from_value(operations).map_err(|error| error.to_string())?);
         let params =
             PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = self.api(record);

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::machines::provider;
 
 /// How long an image takes, in simulated time.
-const MAKING: Duration = Duration::from_secs(80);
+const MAKING: Duration = Duration::from_mins(4);
 /// How long a deletion takes.
 const DELETING: Duration = Duration::from_secs(15);
 

@@ -116,3 +116,28 @@ fn serving(secret: &Secret) -> Result<Serving, String> {
     };
     Serving::from_pem(&text("tls.crt")?, &text("tls.key")?).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_pods_of_the_webhook_are_taken() {
+        let webhook = Webhook::new(Services::default());
+        let takes = |app: &str| {
+            webhook.takes(&serde_json::from_value(json!({"metadata": {"labels": {"app": app}}})).unwrap())
+        };
+        assert!(takes("peer-pods-webhook") && !takes("web"));
+    }
+
+    #[test]
+    fn a_secret_that_is_of_no_use_is_told_by_its_key() {
+        let words = |data: serde_json::Value| {
+            serving(&serde_json::from_value(json!({"data": data})).unwrap()).unwrap_err()
+        };
+        assert_eq!(words(json!({"tls.crt": "eA=="})), "tls.key is missing");
+        assert_eq!(words(json!({"tls.crt": "/w==", "tls.key": "eA=="})), "tls.crt is no text");
+        assert!(words(json!({"tls.crt": "eA==", "tls.key": "eA=="})).starts_with("tls.crt cannot be read"));
+    }
+}

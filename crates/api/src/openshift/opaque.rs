@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// What a definition is made from.
-struct Kind {
+struct Definition {
     group: &'static str,
     kind: &'static str,
     plural: &'static str,
@@ -15,22 +15,22 @@ struct Kind {
     namespaced: bool,
 }
 
-const KINDS: [Kind; 3] = [
-    Kind {
+const KINDS: [Definition; 3] = [
+    Definition {
         group: "security.openshift.io",
         kind: "SecurityContextConstraints",
         plural: "securitycontextconstraints",
         short: &["scc"],
         namespaced: false,
     },
-    Kind {
+    Definition {
         group: "config.openshift.io",
         kind: "APIServer",
         plural: "apiservers",
         short: &[],
         namespaced: false,
     },
-    Kind {
+    Definition {
         group: "cloudcredential.openshift.io",
         kind: "CredentialsRequest",
         plural: "credentialsrequests",
@@ -44,7 +44,7 @@ pub(super) fn crds() -> impl Iterator<Item = CustomResourceDefinition> {
     KINDS.iter().map(crd)
 }
 
-fn crd(kind: &Kind) -> CustomResourceDefinition {
+fn crd(kind: &Definition) -> CustomResourceDefinition {
     let singular = kind.kind.to_ascii_lowercase();
     CustomResourceDefinition {
         metadata: ObjectMeta {

@@ -2,12 +2,13 @@
 
 mod gates;
 mod inventory;
+mod peerpods;
 mod scenario;
 mod stage;
 mod story;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -47,13 +48,25 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     kubeconfig_out: Option<PathBuf>,
 
-    /// KataConfig to apply.
-    #[arg(long, short, value_name = "FILE", default_value = "docs/examples/example-kataconfig.yaml")]
-    filename: PathBuf,
+    /// KataConfig to apply; by default docs/examples/example-kataconfig.yaml, or peerpods/kataconfig.yaml beside it where
+    /// the scenario is about peer pods.
+    #[arg(long, short, value_name = "FILE")]
+    filename: Option<PathBuf>,
 
     /// Output format: text, or one JSON object a line.
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
+}
+
+impl Arguments {
+    /// The KataConfig to apply.
+    fn kata_config(&self) -> &Path {
+        let default = match self.scenario {
+            Scenario::Peerpods => "docs/examples/peerpods/kataconfig.yaml",
+            _ => "docs/examples/example-kataconfig.yaml",
+        };
+        self.filename.as_deref().unwrap_or(Path::new(default))
+    }
 }
 
 /// Reads a speed factor.

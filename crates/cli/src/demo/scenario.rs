@@ -1,7 +1,7 @@
 //! The clusters that the demo can be played on.
 
 use clap::ValueEnum;
-use osc_devcluster::sim::topology::{Kind, Topology};
+use osc_devcluster::sim::topology::{Kind, Platform, Topology};
 
 /// What kind of cluster, and what happens on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,6 +22,8 @@ pub enum Scenario {
     Daemonset,
     /// Nodes with confidential hardware, and the gate for it.
     Confidential,
+    /// Pods in virtual machines of a cloud, which is in memory: image, webhook, limit, and what a failing adaptor leaves.
+    Peerpods,
 }
 
 impl Scenario {
@@ -37,6 +39,7 @@ impl Scenario {
                 let tdx = ("intel.feature.node.kubernetes.io/tdx".to_owned(), "true".to_owned());
                 Topology { worker_labels: [tdx].into(), ..regular }
             }
+            Self::Peerpods => Topology { platform: Platform::Aws, ..regular },
             Self::Okd => Topology { product: false, ..regular },
             Self::Compact => Topology { kind: Kind::Compact, workers: 0, ..regular },
             Self::SingleNode => Topology { kind: Kind::SingleNode, control_plane: 1, workers: 0, ..regular },

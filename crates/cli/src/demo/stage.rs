@@ -10,14 +10,17 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::discovery::Scope;
+use osc_cloud::memory::Memory;
+use osc_devcluster::server::Services;
 use osc_devcluster::{Cluster, ClusterConfig};
 use osc_operator::metrics::Metrics;
-use osc_operator::options::BindAddress;
+use osc_operator::options::{BindAddress, PeerPodsOptions};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Arguments;
+use super::scenario::Scenario;
 use crate::Output;
 use crate::table::{Table, aligned};
 use crate::view::{Follow, Screen, Snapshot, Style, style};
@@ -35,6 +38,10 @@ pub struct Stage {
     pub follow: Follow,
     /// The command that a person types.
     pub tool: &'static str,
+    /// Where pod VMs are.
+    pub cloud: Memory,
+    /// Whether the story has something to do with it.
+    pub has_cloud: bool,
     /// Where the kubeconfig is.
     pub kubeconfig: PathBuf,
     temporary: Option<PathBuf>,
@@ -49,11 +56,16 @@ impl Stage {
     /// Starts everything.
     pub async fn set(arguments: &Arguments) -> anyhow::Result<Self> {
         let started = Instant::now();
+        let (cloud, services) = (Memory::new(), Services::default());
+        let has_cloud = arguments.scenario == Scenario::Peerpods;
+        let programs = if has_cloud { osc_stage::programs(&cloud, &services) } else { Vec::new() };
         let config = ClusterConfig {
             contents: arguments.scenario.topology(arguments.workers).into(),
             listen: Some(arguments.listen),
             tls: arguments.tls,
             speed: arguments.speed,
+            programs,
+            services,
             ..ClusterConfig::default()
         };
         let cluster = Cluster::start(config).await.context("cannot start the embedded cluster")?;
@@ -61,7 +73,7 @@ impl Stage {
         let client = cluster.server().client_named("osc-demo")?;
         install_crds(&client).await?;
         let cancel = CancellationToken::new();
-        let operator = start_operator(&cluster, &cancel)?;
+        let operator = start_operator(&cluster, &cloud, &cancel)?;
         let clock = cluster.clock();
         let beginning = clock.now();
         let label = move || elapsed(clock.now().duration_since(beginning));
@@ -75,6 +87,8 @@ impl Stage {
             screen,
             follow,
             tool: arguments.scenario.tool(),
+            cloud,
+            has_cloud,
             kubeconfig,
             temporary,
             cluster,
@@ -115,7 +129,7 @@ impl Stage {
     /// A remark.
     pub fn say(&self, text: &str) {
         self.screen.print(&[text.to_owned()]);
-        self.screen.json(json!({"type": "note", "text": text}));
+        self.screen.json(json!({"type": "note", "text": plain(text)}));
     }
 
     /// Shows a command that a person would type, does what it does, and shows what it prints.
@@ -128,22 +142,42 @@ impl Stage {
         self.screen.print(&[format!("$ {}", style::command(command))]);
         let result = action.await?;
         self.screen.print(&[output.to_owned()]);
-        self.screen.json(json!({"type": "command", "command": command, "output": output}));
+        self.screen.json(json!({"type": "command", "command": command, "output": plain(output)}));
         Ok(result)
     }
 
     /// A `get` that a person would type, with the table that the API server makes.
     pub async fn get(&self, command: &str, path: &str) -> anyhow::Result<()> {
         let table = Table::get(&self.client, path).await.with_context(|| format!("{command} failed"))?;
-        let (columns, rows) = (table.columns(), table.rows());
+        self.table(command, &table.columns(), &table.rows());
+        Ok(())
+    }
+
+    /// Shows the table that a command prints.
+    pub fn table(&self, command: &str, columns: &[String], rows: &[Vec<String>]) {
         let mut lines = vec![format!("$ {}", style::command(command))];
         lines.extend(if rows.is_empty() {
             vec!["No resources found".to_owned()]
         } else {
-            aligned(&columns, &rows)
+            aligned(columns, rows)
         });
         self.screen.print(&lines);
         self.screen.json(json!({"type": "table", "command": command, "columns": columns, "rows": rows}));
+    }
+
+    /// Waits until that holds; says what was waited for if it does not come about.
+    pub async fn wait(
+        &self,
+        what: &str,
+        mut holds: impl AsyncFnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let start = Instant::now();
+        while !holds().await? {
+            if start.elapsed() > self.patience {
+                bail!("waited for {} s in vain: {what}", self.patience.as_secs());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         Ok(())
     }
 
@@ -192,6 +226,11 @@ impl Stage {
     }
 }
 
+/// Without colours: for scripts.
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
 /// The definitions that a person installs with `kubectl apply -k deploy/`.
 async fn install_crds(client: &Client) -> anyhow::Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
@@ -207,20 +246,30 @@ async fn install_crds(client: &Client) -> anyhow::Result<()> {
 
 fn start_operator(
     cluster: &Cluster,
+    cloud: &Memory,
     cancel: &CancellationToken,
 ) -> anyhow::Result<JoinHandle<Result<(), osc_operator::Error>>> {
     let client = cluster.server().client_named("osc-operator")?;
+    let image = |name: &str| Some(format!("quay.io/openshift-sandboxed-containers/{name}:demo"));
     let options = osc_operator::Options {
         metrics_bind_address: BindAddress(None),
-        monitor_image: Some("quay.io/openshift-sandboxed-containers/osc-monitor:demo".to_owned()),
-        agent_image: Some("quay.io/openshift-sandboxed-containers/osc-node:demo".to_owned()),
+        monitor_image: image("osc-monitor"),
+        agent_image: image("osc-node"),
+        peer_pods: PeerPodsOptions {
+            adaptor_image: image("osc-cloud-api-adaptor"),
+            webhook_image: image("osc-webhook"),
+            image_tool_image: image("osc-podvm-image"),
+            pod_vm_image: image("osc-podvm"),
+            ..PeerPodsOptions::default()
+        },
         ..osc_operator::Options::default()
     };
     // The operator's time is the cluster's.
     let clock = cluster.clock();
     let speed = clock.speed();
     let clock = Arc::new(osc_operator::SimulatedTime::new(move || clock.now(), speed));
-    Ok(tokio::spawn(osc_operator::run(client, options, clock, Metrics::default(), cancel.clone())))
+    let (clouds, metrics) = (Arc::new(cloud.clone()), Metrics::default());
+    Ok(tokio::spawn(osc_operator::run_with_clouds(client, options, clock, metrics, clouds, cancel.clone())))
 }
 
 fn write_kubeconfig(arguments: &Arguments, text: &str) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {

@@ -10,12 +10,14 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams};
 use osc_api::openshift::MachineConfigPool;
 use osc_api::{KataConfig, names};
+use osc_cloud::memory::Left;
 use osc_devcluster::sim::annotations;
 use serde_json::{Value, json};
 
 use super::Arguments;
 use super::gates::{play_agents, play_confidential};
 use super::inventory::Inventory;
+use super::peerpods::play_peer_pods;
 use super::scenario::Scenario;
 use super::stage::{Stage, read_manifest};
 use crate::view::{Snapshot, style};
@@ -25,18 +27,19 @@ pub const KATA_CONFIGS: &str = "/apis/kataconfiguration.openshift.io/v1/kataconf
 /// Where runtime classes are.
 pub const RUNTIME_CLASSES: &str = "/apis/node.k8s.io/v1/runtimeclasses";
 const POOLS: &str = "/apis/machineconfiguration.openshift.io/v1/machineconfigpools";
-const POD_NAMESPACE: &str = "default";
+/// Where the pods of the story are.
+pub const POD_NAMESPACE: &str = "default";
 const POD_MANIFEST: &str = "docs/examples/pod-kata.yaml";
 
 /// Plays the story that the arguments ask for.
 pub async fn play(stage: &Stage, arguments: &Arguments) -> anyhow::Result<()> {
     introduce(stage, arguments);
     let before = Inventory::take(&stage.client).await.context("cannot list what is on the cluster")?;
-    if let Scenario::Daemonset | Scenario::Confidential = arguments.scenario {
-        if arguments.scenario == Scenario::Daemonset {
-            play_agents(stage, arguments).await?;
-        } else {
-            play_confidential(stage, arguments).await?;
+    if let Scenario::Daemonset | Scenario::Confidential | Scenario::Peerpods = arguments.scenario {
+        match arguments.scenario {
+            Scenario::Daemonset => play_agents(stage, arguments).await?,
+            Scenario::Confidential => play_confidential(stage, arguments).await?,
+            _ => play_peer_pods(stage, arguments).await?,
         }
         return if arguments.keep { keep(stage).await } else { prove(stage, &before).await };
     }
@@ -73,9 +76,9 @@ fn introduce(stage: &Stage, arguments: &Arguments) {
 /// Applies the KataConfig; returns its name.
 pub async fn apply_kata_config(stage: &Stage, arguments: &Arguments) -> anyhow::Result<String> {
     stage.scene("Install Kata");
-    let object = read_manifest(&arguments.filename)?;
+    let object = read_manifest(arguments.kata_config())?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let command = format!("{} apply -f {}", stage.tool, arguments.filename.display());
+    let command = format!("{} apply -f {}", stage.tool, arguments.kata_config().display());
     stage.typed(&command, &told(&name, "created"), stage.apply(&object)).await?;
     Ok(name)
 }
@@ -235,7 +238,8 @@ pub async fn blocked_uninstall(stage: &Stage, name: &str) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn delete_kata_config(stage: &Stage, name: &str) -> anyhow::Result<()> {
+/// Deletes the KataConfig; does not wait until it is gone.
+pub async fn delete_kata_config(stage: &Stage, name: &str) -> anyhow::Result<()> {
     let api: Api<KataConfig> = Api::all(stage.client.clone());
     let deletion = async {
         api.delete(name, &DeleteParams::default())
@@ -260,11 +264,17 @@ async fn wait_for_pod(
     }
 }
 
-async fn uninstalled(stage: &Stage) -> anyhow::Result<()> {
+/// Waits until the KataConfig is gone.
+pub async fn uninstalled(stage: &Stage) -> anyhow::Result<()> {
     stage.until("the KataConfig is gone", |snapshot| snapshot.kata_configs.is_empty()).await?;
     stage.get("oc get kataconfig", KATA_CONFIGS).await?;
     stage.get("oc get runtimeclass", RUNTIME_CLASSES).await?;
     stage.get("oc get mcp", POOLS).await
+}
+
+/// What is in the cloud, for scripts.
+pub fn listed(cloud: &Left) -> Value {
+    json!({"instances": cloud.instances, "volumes": cloud.volumes, "images": cloud.images})
 }
 
 /// Compares all objects of the cluster with those of before.
@@ -292,11 +302,23 @@ async fn prove(stage: &Stage, before: &Inventory) -> anyhow::Result<()> {
                 style::good("ok"),
                 after.len()
             ));
+            let cloud = stage.cloud.left();
+            if stage.has_cloud {
+                ensure!(cloud.is_empty(), "left behind in the cloud: {cloud}");
+                stage.say(&format!(
+                    "{} {cloud} in the cloud: no virtual machine, no volume, no image.",
+                    style::good("ok")
+                ));
+            }
             let told: Vec<String> = reboots.iter().map(|(node, count)| format!("{node} {count}")).collect();
             stage.say(&format!("Reboots: {}. The demo took {seconds:.0} s.", told.join(", ")));
-            stage.screen.json(json!({
+            let mut summary = json!({
                 "type": "summary", "leftBehind": [], "objects": after.len(), "reboots": reboots, "seconds": seconds,
-            }));
+            });
+            if stage.has_cloud {
+                summary["cloud"] = listed(&cloud);
+            }
+            stage.screen.json(summary);
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

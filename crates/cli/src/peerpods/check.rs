@@ -55,6 +55,14 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(if check::blocked(&complaints) { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 
+/// What it prints about a cluster, line by line.
+pub async fn of_cluster(client: &kube::Client) -> anyhow::Result<Vec<String>> {
+    let setup = setup(&super::read::of_cluster(client).await?);
+    let complaints = check::check(&setup);
+    let told = Told { provider: provider(&setup), complaints: &complaints, settings: settings(&setup) };
+    Ok(told.lines(false))
+}
+
 fn provider(setup: &Setup) -> Option<Provider> {
     config::provider(setup.settings.as_ref()?, setup.credentials.as_ref())
 }

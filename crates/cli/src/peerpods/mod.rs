@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub use check::of_cluster as check_of_cluster;
+
 /// Flags of `osc peerpods`.
 #[derive(clap::Args)]
 pub struct Arguments {

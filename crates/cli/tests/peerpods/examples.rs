@@ -275,7 +275,7 @@ fn pods_are_of_the_runtime_class_and_every_documented_annotation_is_used() {
         gpus += usize::from(limits.is_some_and(|limits| limits.contains_key("nvidia.com/gpu")));
     }
     assert_eq!(annotations.into_iter().collect::<Vec<_>>(), ANNOTATIONS);
-    assert_eq!((pods, gpus, pull_secrets), (9, 1, 1));
+    assert_eq!((pods, gpus, pull_secrets), (10, 1, 1));
 }
 
 #[test]

@@ -174,7 +174,7 @@ impl Install<'_> {
         self.plan.wake_by(outcome.wake_at);
         let last = std::mem::take(&mut outcome.last);
         if !self.is_first_look() {
-            self.report(outcome, settled);
+            self.report(&outcome, settled);
         }
         self.plan.steps.extend(last);
     }
@@ -306,7 +306,7 @@ impl Install<'_> {
         }
     }
 
-    fn report(&mut self, outcome: Outcome, settled: bool) {
+    fn report(&mut self, outcome: &Outcome, settled: bool) {
         let mut troubles: Troubles =
             trouble::of_rollout(self.observed, self.settings, &self.survey, &self.config, false);
         troubles.found.extend(outcome.troubles.iter().cloned());

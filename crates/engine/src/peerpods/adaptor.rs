@@ -72,7 +72,7 @@ impl Adaptor<'_> {
                 path: "/spec/template/spec/containers/0/env",
                 value: object["spec"]["template"]["spec"]["containers"][0]["env"].clone(),
             }),
-            Some(found) => progress.steps.extend(mended(&id, object, found)),
+            Some(found) => progress.steps.push(mended(&id, object, found)),
             None => progress.steps.push(Step::Apply { id, object }),
         }
         self.watch(&mut progress);
@@ -306,10 +306,10 @@ fn says_too_much(wanted: &Value, found: &Value) -> bool {
 
 /// The steps that mend a workload that is there. One that another operator made keeps what its fields were set to, which
 /// an apply takes over one by one; a selector never changes, so that one with another is made anew.
-pub(super) fn mended(id: &ObjectId, object: Value, found: &Value) -> Option<Step> {
+pub(super) fn mended(id: &ObjectId, object: Value, found: &Value) -> Step {
     let selector = "/spec/selector/matchLabels";
     let other = found.pointer(selector).is_some_and(|labels| Some(labels) != object.pointer(selector));
-    Some(if other { Step::Delete { id: id.clone() } } else { Step::Apply { id: id.clone(), object } })
+    if other { Step::Delete { id: id.clone() } } else { Step::Apply { id: id.clone(), object } }
 }
 
 /// The token by which a cloud knows the cluster, where the cloud trusts it.

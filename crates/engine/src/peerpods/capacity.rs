@@ -110,31 +110,31 @@ mod tests {
 
     /// What is said, the adaptors (ready, seconds since it changed), the limit, and what is to be said.
     #[rstest]
-    #[case::first(None, &[(true, 1)], "10", Some(Some("10")))]
-    #[case::no_adaptor_yet(None, &[], "10", None)]
-    #[case::adaptor_starts(None, &[(false, 1)], "10", None)]
-    #[case::settled(Some("10"), &[(true, 900)], "10", None)]
-    #[case::limit_changed(Some("10"), &[(true, 900)], "12", Some(Some("12")))]
-    #[case::limit_of_none(Some("10"), &[(true, 900)], "-1", Some(None))]
-    #[case::limit_of_zero(Some("10"), &[(true, 900)], "0", Some(Some("0")))]
-    #[case::zero_settled(Some("0"), &[(true, 900)], "0", None)]
-    #[case::reset_by_a_reboot(Some("0"), &[(true, 1)], "10", Some(Some("10")))]
-    #[case::reset_and_no_adaptor_yet(Some("0"), &[(false, 1)], "10", None)]
-    #[case::being_replaced(Some("10"), &[(false, 5)], "10", None)]
-    #[case::replaced_before_the_old_one_is_gone(Some("10"), &[(false, 500), (true, 1)], "10", None)]
-    #[case::between_two_pods(Some("10"), &[], "10", None)]
-    #[case::away_for_long(Some("10"), &[(false, 500)], "10", Some(None))]
-    #[case::limit_changes_while_replaced(Some("10"), &[(false, 5)], "4", Some(Some("4")))]
+    #[case::first(None, &[(true, 1)], "10", &[Some("10")])]
+    #[case::no_adaptor_yet(None, &[], "10", &[])]
+    #[case::adaptor_starts(None, &[(false, 1)], "10", &[])]
+    #[case::settled(Some("10"), &[(true, 900)], "10", &[])]
+    #[case::limit_changed(Some("10"), &[(true, 900)], "12", &[Some("12")])]
+    #[case::limit_of_none(Some("10"), &[(true, 900)], "-1", &[None])]
+    #[case::limit_of_zero(Some("10"), &[(true, 900)], "0", &[Some("0")])]
+    #[case::zero_settled(Some("0"), &[(true, 900)], "0", &[])]
+    #[case::reset_by_a_reboot(Some("0"), &[(true, 1)], "10", &[Some("10")])]
+    #[case::reset_and_no_adaptor_yet(Some("0"), &[(false, 1)], "10", &[])]
+    #[case::being_replaced(Some("10"), &[(false, 5)], "10", &[])]
+    #[case::replaced_before_the_old_one_is_gone(Some("10"), &[(false, 500), (true, 1)], "10", &[])]
+    #[case::between_two_pods(Some("10"), &[], "10", &[])]
+    #[case::away_for_long(Some("10"), &[(false, 500)], "10", &[None])]
+    #[case::limit_changes_while_replaced(Some("10"), &[(false, 5)], "4", &[Some("4")])]
     fn a_node_has_room_while_its_adaptor_works(
         #[case] said: Option<&str>,
         #[case] adaptors: &[(bool, i64)],
         #[case] limit: &str,
-        #[case] expected: Option<Option<&str>>,
+        #[case] expected: &[Option<&str>],
     ) {
         let found =
             advertise(&observed(said, adaptors), &PeerPodsSettings::default(), &id(), limit, |_| true);
         let expected: Vec<Step> = expected
-            .into_iter()
+            .iter()
             .map(|limit| Step::Advertise { node: "worker-0".to_owned(), limit: limit.map(str::to_owned) })
             .collect();
         assert_eq!(found.steps, expected);

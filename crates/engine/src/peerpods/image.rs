@@ -395,11 +395,11 @@ impl Image<'_> {
             return (self.state(peerpods::IMAGE_DELETION) == JobState::Absent, progress);
         }
         if let Some(words) = self.cannot_delete() {
-            let named =
-                image.map(|image| format!("pod VM image {image} stays in the cloud")).unwrap_or_else(|| {
-                    "what the job that makes pod VM images had begun, if anything, stays in the cloud"
-                        .to_owned()
-                });
+            let named = match image {
+                Some(image) => format!("pod VM image {image} stays in the cloud"),
+                None => "what the job that makes pod VM images had begun, if anything, stays in the cloud"
+                    .to_owned(),
+            };
             progress.trouble("PodVMImageLeft", format!("{named}: {words}; delete it by hand"));
             // Nobody asks again: what is noted would only be told once more.
             if self.situation.map().is_some_and(|map| !map["metadata"]["annotations"][IMAGE_BEGUN].is_null())

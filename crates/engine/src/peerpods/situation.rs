@@ -53,9 +53,9 @@ impl<'a> Situation<'a> {
         let credentials = secret.map(keys_of);
         let provider = config::provider(data.as_ref().unwrap_or(&BTreeMap::new()), None);
         let named = provider.map(Provider::image_maps).unwrap_or_default().iter();
-        let image_map = named
-            .filter_map(|name| Some(((*name).to_owned(), texts(&find(Kind::ConfigMap, name)?["data"]))))
-            .next();
+        let mut named = named;
+        let image_map =
+            named.find_map(|name| Some(((*name).to_owned(), texts(&find(Kind::ConfigMap, name)?["data"]))));
         let infrastructure = observed.cluster_object(Kind::Infrastructure, names::INFRASTRUCTURE);
         let text =
             |field: &str| infrastructure.and_then(|found| found["status"][field].as_str().map(str::to_owned));

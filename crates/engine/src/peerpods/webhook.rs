@@ -61,7 +61,7 @@ pub fn ensure(situation: &Situation<'_>, kata_config: &KataConfigView) -> Progre
             return progress;
         }
         Some(found) if holds(&object, found) => {}
-        Some(found) => progress.steps.extend(mended(&id, object, found)),
+        Some(found) => progress.steps.push(mended(&id, object, found)),
         None => progress.steps.push(Step::Apply { id, object }),
     }
     let configured = observed.objects.get(&configuration_id());
@@ -115,7 +115,7 @@ pub fn withdraw_question(observed: &Observed, settings: &Settings) -> (Vec<Step>
     let id = configuration_id();
     let found = observed.objects.get(&id).filter(|found| is_ours(found, settings));
     let left = found.is_some_and(|found| !is_deleted(found));
-    (left.then(|| Step::Delete { id }).into_iter().collect(), found.is_some())
+    (left.then_some(Step::Delete { id }).into_iter().collect(), found.is_some())
 }
 
 fn labels() -> Value {

@@ -70,7 +70,7 @@ impl World {
             json!({"digests": serde_json::Map::from_iter(keys.map(|(key, value)| (key.to_owned(), value)))}),
         );
         world.edit(Kind::ClusterVersion, "version", |version| {
-            version["spec"] = json!({"clusterID": "c0ffee"})
+            version["spec"] = json!({"clusterID": "c0ffee"});
         });
         world
     }

@@ -390,7 +390,7 @@ fn the_limit_holds_at_once_whoever_changes_it() {
     let adaptors = world.own(Kind::DaemonSet, peerpods::ADAPTOR).unwrap()["spec"].clone();
     // As the documentation has it.
     world.edit_own(Kind::PeerPodConfig, peerpods::PEER_POD_CONFIG, |found| {
-        found["spec"]["limit"] = json!("4")
+        found["spec"]["limit"] = json!("4");
     });
     world.run();
     assert_eq!(world.node("worker-1").vms.as_deref(), Some("4"));
@@ -407,7 +407,7 @@ fn the_limit_holds_at_once_whoever_changes_it() {
     assert_eq!(after, adaptors, "no adaptor is restarted for it");
     // What is no limit is told, and the limit that was agreed on holds.
     world.edit_own(Kind::PeerPodConfig, peerpods::PEER_POD_CONFIG, |found| {
-        found["spec"]["limit"] = json!("many")
+        found["spec"]["limit"] = json!("many");
     });
     world.run();
     assert_eq!(world.node("worker-0").vms.as_deref(), Some("7"));
@@ -496,7 +496,7 @@ fn credentials_are_asked_for_on_the_clusters_own_cloud_and_given_back() {
     // It changes them.
     let before = secret["metadata"]["annotations"][peerpods::SOURCE_DIGEST].clone();
     world.edit_own(Kind::Secret, peerpods::CLOUD_CREDENTIALS, |secret| {
-        secret["digests"]["aws_access_key_id"] = json!("z")
+        secret["digests"]["aws_access_key_id"] = json!("z");
     });
     world.run();
     let secret = world.own(Kind::Secret, peerpods::CREDENTIALS).unwrap();
@@ -706,7 +706,7 @@ fn switched_on_again_while_the_making_of_an_image_is_stopped_it_is_made() {
 fn an_image_that_no_key_names_any_more_goes_all_the_same() {
     let mut world = usable();
     world.edit_own(Kind::ConfigMap, peerpods::SETTINGS, |map| {
-        map["data"]["PODVM_AMI_ID"] = json!("ami-22222222222222222")
+        map["data"]["PODVM_AMI_ID"] = json!("ami-22222222222222222");
     });
     world.run();
     world.remove(KATA);

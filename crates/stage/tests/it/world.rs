@@ -33,21 +33,18 @@ pub struct World {
     cancel: CancellationToken,
 }
 
-pub fn settings(provider: &str) -> Value {
-    let data = match provider {
-        "aws" => json!({
-            "CLOUD_PROVIDER": "aws", "AWS_REGION": "eu-west-1", "AWS_SUBNET_ID": "subnet-0a1b2c3d",
-            "AWS_VPC_ID": "vpc-0a1b2c3d", "AWS_SG_IDS": "sg-0a1b2c3d", "PODVM_INSTANCE_TYPE": "t3.medium",
-            "PODVM_INSTANCE_TYPES": "t3.medium,t3.large", "PODVM_AMI_ID": "", "BUCKET_NAME": "images",
-            "PEERPODS_LIMIT_PER_NODE": "3", "DISABLECVM": "true",
-        }),
-        other => panic!("{other}"),
-    };
+fn settings() -> Value {
+    let data = json!({
+        "CLOUD_PROVIDER": "aws", "AWS_REGION": "eu-west-1", "AWS_SUBNET_ID": "subnet-0a1b2c3d",
+        "AWS_VPC_ID": "vpc-0a1b2c3d", "AWS_SG_IDS": "sg-0a1b2c3d", "PODVM_INSTANCE_TYPE": "t3.medium",
+        "PODVM_INSTANCE_TYPES": "t3.medium,t3.large", "PODVM_AMI_ID": "", "BUCKET_NAME": "images",
+        "PEERPODS_LIMIT_PER_NODE": "3", "DISABLECVM": "true",
+    });
     json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "peer-pods-cm", "namespace": OPERATOR_NAMESPACE}, "data": data})
 }
 
-pub fn credentials() -> Value {
+fn credentials() -> Value {
     json!({"apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": "peer-pods-secret", "namespace": OPERATOR_NAMESPACE},
         "data": {"AWS_ACCESS_KEY_ID": "QUtJQTEyMzQ1Njc4OTBBQkNERUY=",
@@ -74,7 +71,7 @@ impl World {
             one
         });
         cluster.server().load(definitions.collect()).unwrap();
-        cluster.server().load(vec![settings("aws"), credentials()]).unwrap();
+        cluster.server().load(vec![settings(), credentials()]).unwrap();
         let cancel = CancellationToken::new();
         let operator = operator(&cluster, &memory, &cancel);
         let client = cluster.server().client_named("osc-stage").unwrap();

@@ -45,6 +45,11 @@ impl Source {
     }
 }
 
+/// Those of a cluster that can be reached.
+pub async fn of_cluster(client: &kube::Client) -> anyhow::Result<Objects> {
+    cluster::read(client, "this address").await
+}
+
 /// `ConfigMap peer-pods-cm`.
 pub fn title(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

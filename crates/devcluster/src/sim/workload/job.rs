@@ -111,6 +111,11 @@ pub fn plan(wish: Wish, past: Past, pods: &[PodView]) -> Plan {
     if (wish.suspended || failure.is_some() || complete) && !active.is_empty() {
         return Plan::Delete(active.iter().map(|pod| pod.name.clone()).collect());
     }
+    // Somebody wants fewer at a time than there are.
+    let surplus = count(active.len()) - wish.parallelism;
+    if let Some(surplus) = usize::try_from(surplus).ok().filter(|surplus| *surplus > 0) {
+        return Plan::Delete(active.iter().rev().take(surplus).map(|pod| pod.name.clone()).collect());
+    }
     // The Job is over only when its last pod is.
     if pods.iter().any(|pod| pod.terminating && pod.finished.is_none()) {
         return Plan::Wait;
@@ -383,6 +388,15 @@ mod tests {
         let wish = Wish { suspended: true, deadline: Some(Duration::ZERO), ..WISH };
         assert_eq!(decide(wish, ""), Plan::Wait);
         assert_eq!(decide(wish, "a"), Plan::Delete(vec!["a0".into()]));
+    }
+
+    #[test]
+    fn whoever_wants_fewer_at_a_time_gets_fewer() {
+        let wish = |parallelism| Wish { parallelism, ..WISH };
+        assert_eq!(decide(wish(1), "aa"), Plan::Delete(vec!["a1".into()]));
+        assert_eq!(decide(wish(0), "aa"), Plan::Delete(vec!["a1".into(), "a0".into()]));
+        assert_eq!(decide(wish(0), "sx"), Plan::Wait);
+        assert_eq!(decide(wish(0), "s"), Plan::Wait);
     }
 
     #[test]
