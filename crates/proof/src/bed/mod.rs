@@ -14,6 +14,8 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
 use osc_api::{KataConfig, KataConfigStatus, names};
+use osc_cloud::memory::Memory;
+use osc_devcluster::server::Services;
 use osc_devcluster::sim::topology::Topology;
 use osc_devcluster::sim::{self, SimError, SimOptions, Timing, annotations};
 use osc_devcluster::{Clock, server as embedded};
@@ -25,6 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::control_plane::ControlPlane;
+use crate::simulation::peer_pods_options;
 pub use server::{On, Server};
 
 /// The KataConfig of most stories.
@@ -73,6 +76,8 @@ pub struct Bed {
     pub server: Server,
     /// A client of one who may do everything.
     pub client: Client,
+    /// Where pod VMs and their images are.
+    pub cloud: Memory,
     clock: Clock,
     simulation: Option<Task<SimError>>,
     operators: Vec<Task<Error>>,
@@ -125,6 +130,7 @@ pub fn options() -> Options {
         metrics_bind_address: BindAddress(None),
         monitor_image: Some("quay.io/test/monitor@sha256:0".to_owned()),
         agent_image: Some("quay.io/test/node@sha256:0".to_owned()),
+        peer_pods: peer_pods_options(),
         ..Options::default()
     }
 }
@@ -136,11 +142,18 @@ impl Bed {
         let cancel = CancellationToken::new();
         let (render, sync_delay) = (RENDER.mul_f64(on.speed()), SYNC_DELAY.mul_f64(on.speed()));
         let timing = Timing { render, sync_delay, ..Timing::default() };
-        let options = SimOptions { clock: clock.clone(), timing, ..SimOptions::default() };
+        let cloud = Memory::new();
+        // No API server but the embedded one finds the webhook: there is no network behind Services here.
+        let services = match &server {
+            Server::Embedded(server) => server.services().clone(),
+            Server::Real(_) => Services::default(),
+        };
+        let programs = osc_stage::programs(&cloud, &services);
+        let options = SimOptions { clock: clock.clone(), timing, programs, ..SimOptions::default() };
         let handle = tokio::spawn(sim::run(server.client("osc-simulation"), options, cancel.clone()));
         let client = server.client("test");
         let simulation = Some(Task { cancel, handle });
-        Self { server, client, clock, simulation, operators: Vec::new() }
+        Self { server, client, cloud, clock, simulation, operators: Vec::new() }
     }
 
     /// Applies `deploy/osc.yaml` but for these kinds: see [`apply_manifests`].
@@ -163,7 +176,9 @@ impl Bed {
         let client = self.server.operator_client().await;
         let (clock, speed) = (self.clock.clone(), self.clock.speed());
         let clock = Arc::new(SimulatedTime::new(move || clock.now(), speed));
-        let operator = osc_operator::run(client, options, clock, Metrics::default(), cancel.clone());
+        let cloud = Arc::new(self.cloud.clone());
+        let operator =
+            osc_operator::run_with_clouds(client, options, clock, Metrics::default(), cloud, cancel.clone());
         self.operators.push(Task { cancel, handle: tokio::spawn(operator) });
     }
 

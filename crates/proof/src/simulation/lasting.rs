@@ -13,6 +13,12 @@ const DIARIES: [&str; 2] = ["Event", "Lease"];
 /// A field of a status that counts writes.
 const OBSERVED: &str = "observedGeneration";
 
+/// How certificates and keys begin in base64: each is another one.
+const PEM: &str = "LS0tLS1CRUdJTi";
+
+/// The annotation of Services that names the authority that signed their certificate.
+const SIGNED_BY: &str = "service.beta.openshift.io/serving-cert-signed-by";
+
 /// Fields of metadata that count writes or name the writer.
 const COUNTERS: [&str; 4] = ["resourceVersion", "managedFields", "generation", "uid"];
 
@@ -34,6 +40,8 @@ pub fn lasting(objects: &[Arc<Value>]) -> BTreeMap<String, Value> {
         // Reboots are compared by themselves.
         if let Some(annotations) = object["metadata"]["annotations"].as_object_mut() {
             annotations.remove(annotations::REBOOTS);
+            // The authority of served certificates is another one in every cluster, and its name says so.
+            annotations.remove(SIGNED_BY);
         }
         if let Some(status) = object["status"].as_object_mut() {
             status.remove(OBSERVED);
@@ -42,6 +50,12 @@ pub fn lasting(objects: &[Arc<Value>]) -> BTreeMap<String, Value> {
         if object["kind"] == "Pod" {
             // Its address and its containers' identities are drawn anew for every pod.
             object["status"] = json!({"phase": object["status"]["phase"]});
+        }
+        if object["kind"] == "Service"
+            && let Some(spec) = object["spec"].as_object_mut()
+        {
+            // So are the addresses of Services.
+            spec.retain(|field, _| !["clusterIP", "clusterIPs"].contains(&field.as_str()));
         }
         mask(&mut object);
         let namespace = object["metadata"]["namespace"].as_str().map(|namespace| format!("{namespace}/"));
@@ -73,6 +87,7 @@ fn mask(value: &mut Value) {
     match value {
         Value::String(text) if text.parse::<Timestamp>().is_ok() => *value = Value::from("<time>"),
         Value::String(text) if is_identity(text) => *value = Value::from("<uid>"),
+        Value::String(text) if text.starts_with(PEM) => *value = Value::from("<certificate>"),
         Value::Array(list) => list.iter_mut().for_each(mask),
         Value::Object(map) => map.values_mut().for_each(mask),
         _ => {}

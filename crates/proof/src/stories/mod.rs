@@ -16,6 +16,7 @@ mod leader;
 mod lifecycle;
 mod mending;
 mod observability;
+mod peer_pods;
 mod people;
 mod refusals;
 mod run;
@@ -113,6 +114,7 @@ pub fn all() -> Vec<Story> {
         certificates::stories(),
         surroundings::stories(),
         agents::stories(),
+        peer_pods::stories(),
         classes::stories(),
         events::stories(),
         observability::stories(),
