@@ -101,6 +101,13 @@ const PEER_PODS_HERE: &[Grant] = &[
         &[peerpods::SSH_KEYS],
         "engine: peerpods/situation.rs: whether there is a key",
     ),
+    grant(
+        "",
+        "secrets",
+        &["list", "watch", "create", "patch"],
+        &[webhook::SECRET],
+        "operator: webhook/keeper.rs store: the certificate of the webhook of peer pods, where there is no service CA",
+    ),
     grant("batch", "jobs", OWN, &peerpods::IMAGE_JOBS, "engine: peerpods/image.rs, peerpods/job.rs"),
     grant(PEER_PODS, "peerpodconfigs", OWN, &[peerpods::PEER_POD_CONFIG], "engine: peerpods/limit.rs"),
     grant(

@@ -16,7 +16,7 @@ use osc_engine::security::webhooks;
 use osc_operator::webhook::Source;
 use serde_json::json;
 
-use super::admission::{options, serve, try_out};
+use super::admission::{configurations, options, serve, try_out};
 use super::{Beginning, Story, story};
 use crate::bed::{Bed, NAME, workers};
 
@@ -119,16 +119,13 @@ async fn a_certificate_in_a_directory_changes_without_a_restart(bed: &mut Bed) {
     std::fs::write(directory.path().join("tls.crt"), &stored.certificate).unwrap();
     std::fs::write(directory.path().join("tls.key"), &stored.key).unwrap();
 
-    for object in crate::bed::manifests() {
-        if object["kind"] == "ValidatingWebhookConfiguration" {
-            let mut object = object;
-            for webhook in object["webhooks"].as_array_mut().unwrap() {
-                let bundle = STANDARD.encode(&stored.authorities);
-                webhook["clientConfig"] =
-                    json!({"url": format!("{url}{}", webhooks::KATA_CONFIG_PATH), "caBundle": bundle});
-            }
-            assert_eq!(crate::bed::apply(&bed.client, object).await, None);
+    for mut object in configurations() {
+        for webhook in object["webhooks"].as_array_mut().unwrap() {
+            let bundle = STANDARD.encode(&stored.authorities);
+            webhook["clientConfig"] =
+                json!({"url": format!("{url}{}", webhooks::KATA_CONFIG_PATH), "caBundle": bundle});
         }
+        assert_eq!(crate::bed::apply(&bed.client, object).await, None);
     }
     bed.run_operator(options).await;
     let works = || async {
