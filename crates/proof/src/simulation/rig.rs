@@ -270,7 +270,17 @@ impl Rig {
         });
         let pods: Api<Pod> = Api::namespaced(self.inner.client.clone(), "default");
         let pod = serde_json::from_value(pod).unwrap();
-        persist(|| async { pods.create(&PostParams::default(), &pod).await.map(drop) }).await;
+        // While an operator with an old view of the cluster is put right, a class may be missing for a moment: people try again.
+        for _ in 0..TRIES {
+            match pods.create(&PostParams::default(), &pod).await {
+                Err(kube::Error::Api(status)) if status.is_forbidden() => {}
+                Err(kube::Error::Service(_)) => {}
+                Err(error) => panic!("the scenario cannot be played: {error}"),
+                Ok(_) => return,
+            }
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        panic!("the scenario cannot be played: pod {name} is refused for ever");
     }
 
     /// Deletes that pod.
@@ -422,6 +432,9 @@ pub fn peer_pods_options() -> PeerPodsOptions {
         ..PeerPodsOptions::default()
     }
 }
+
+/// How often people try to create a pod, ten seconds apart.
+const TRIES: u32 = 360;
 
 /// Tries until the API server can be reached: people do.
 pub(super) async fn persist<F: Future<Output = Result<(), kube::Error>>>(request: impl Fn() -> F) {

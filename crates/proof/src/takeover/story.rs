@@ -211,7 +211,11 @@ impl Story<'_> {
         let level = if self.fixture.log_level == "info" { "debug" } else { "info" };
         self.bed.change(json!({"logLevel": level})).await;
         self.until("the log level changes", |status| is(status, "InProgress", "True", "Updating")).await;
-        self.until("it has changed", |status| is(status, "Ready", "True", "Installed")).await;
+        let ready = if self.fixture.peer_pods { ("False", "PeerPods") } else { ("True", "Installed") };
+        self.until("it has changed", |status| {
+            is(status, "InProgress", "False", "") && is(status, "Ready", ready.0, ready.1)
+        })
+        .await;
         self.rest("after the log level").await;
         let nodes = self.fixture.nodes();
         self.count_reboots("log level", &before, Expected::Nodes(&nodes)).await;
