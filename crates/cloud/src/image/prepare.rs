@@ -18,7 +18,7 @@ use crate::aws::hex;
 
 /// Our folder on the job's disk; what an earlier try left there is of no use.
 const FOLDER: &str = "osc-podvm-image";
-const TODO: &str = "set it in the image config map to oci::image[:tag][::path]; it is needed to make an image, not to delete one";
+const REMEDY: &str = "set it in the image config map to oci::image[:tag][::path]; it is needed to make an image, not to delete one";
 
 /// A disk on this machine.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub struct Origin<'a> {
 impl<'a> Origin<'a> {
     /// Reads the settings. Nothing is pulled yet.
     pub fn new(settings: &'a Settings, provider: Kind) -> Result<Self> {
-        let source = Source::parse(settings.need("PODVM_IMAGE_URI", TODO)?)?;
+        let source = Source::parse(settings.need("PODVM_IMAGE_URI", REMEDY)?)?;
         let architecture = match (provider, std::env::consts::ARCH) {
             // What images are registered for there.
             (Kind::Aws, _) | (_, "x86_64") => "amd64",

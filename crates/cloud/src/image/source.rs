@@ -7,7 +7,7 @@ use osc_api::peerpods::image_source::{DEFAULT_DISK, ImageSource, Reference};
 use super::error::{Error, Result};
 
 const KEY: &str = "PODVM_IMAGE_URI";
-const TODO: &str =
+const REMEDY: &str =
     "it looks like oci::quay.io/organization/podvm:1.0 or oci::registry:5000/podvm@sha256:...::/disk.qcow2";
 
 /// Where the disk of pod VMs is.
@@ -27,7 +27,7 @@ pub enum Source {
 impl Source {
     /// Reads it.
     pub fn parse(text: &str) -> Result<Self> {
-        match ImageSource::parse(text).map_err(|found| Error::setting(KEY, found, TODO))? {
+        match ImageSource::parse(text).map_err(|found| Error::setting(KEY, found, REMEDY))? {
             ImageSource::Oci { reference, path } => Ok(Self::Oci { reference, path }),
             ImageSource::File(path) => Ok(Self::File(path)),
             ImageSource::Bootc { .. } => Err(Error::Unsupported(format!(

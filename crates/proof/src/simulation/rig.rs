@@ -270,7 +270,7 @@ impl Rig {
         });
         let pods: Api<Pod> = Api::namespaced(self.inner.client.clone(), "default");
         let pod = serde_json::from_value(pod).unwrap();
-        // While an operator with an old view of the cluster is put right, a class may be missing for a moment: people try again.
+        // Random trouble was seen to refuse it for a missing class although Ready was true; why is not known.
         for _ in 0..TRIES {
             match pods.create(&PostParams::default(), &pod).await {
                 Err(kube::Error::Api(status)) if status.is_forbidden() => {}
