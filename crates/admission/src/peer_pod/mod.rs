@@ -5,10 +5,10 @@
 //!
 //! - Everything in `resources` of containers, of init containers and of the pod itself goes, whatever it is. That is the
 //!   documented rule, and there is no other way: hugepages without CPU or memory the API server refuses, and a device of
-//!   the node cannot be brought to another machine. What is lost thereby is told in a warning ([`lost`]).
+//!   the node cannot be brought to another machine. What is lost thereby is told in a warning.
 //! - The first container asks for one pod VM, unless the pod asks for one already: pods in namespaces that are left alone
 //!   have to do so themselves, and stay what they are wherever they are created.
-//! - The size of the VM follows from what was asked for ([`size`]), as annotations that the adaptor reads. What a person
+//! - The size of the VM follows from what was asked for, as annotations that the adaptor reads. What a person
 //!   wrote there stays.
 //!
 //! Once a pod is there, its resources cannot be changed: whatever comes later (labels, finalizers, ephemeral containers) is

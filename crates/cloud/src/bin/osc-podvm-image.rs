@@ -42,7 +42,7 @@ struct Arguments {
 enum Verb {
     /// Makes the image, unless there is one from the same source.
     Create {
-        /// Where the disk comes from: oci::image[:tag][::path] or file::/path. Like PODVM_IMAGE_URI.
+        /// Where the disk comes from: `oci::image[:tag][::path]` or `file::/path`. Like PODVM_IMAGE_URI.
         #[arg(long)]
         source: Option<String>,
         /// Folder for disks while they are worked on.
