@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use k8s_openapi::api::events::v1::Event as KubeEvent;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::Status;
 use kube::{Api, Client};
 use osc_api::{names, peerpods};
 use osc_engine::peerpods::credentials;
@@ -221,7 +222,7 @@ impl Applier {
             Step::Create { object, .. } => {
                 let object = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
                 let params = PostParams { field_manager: managed.field_manager, ..PostParams::default() };
-                tolerate(api.create(&params, &object).await, 409)
+                tolerate(api.create(&params, &object).await, Status::is_already_exists)
             }
             Step::Replace { path, value, .. } => {
                 let patch = json!([{"op": "add", "path": path, "value": value}]);
@@ -240,7 +241,7 @@ impl Applier {
                 // Allocatable, too: that is what the scheduler reads, and a kubelet copies it only with its next report.
                 let capacity = json!({peerpods::VM_RESOURCE: limit});
                 let patch = Patch::Merge(json!({"status": {"capacity": capacity, "allocatable": capacity}}));
-                tolerate(api.patch_status(&id.name, &managed, &patch).await, 404)
+                tolerate(api.patch_status(&id.name, &managed, &patch).await, Status::is_not_found)
             }
             Step::CopySecret { object, from, translation, .. } => {
                 let secrets: Api<Secret> =
@@ -253,11 +254,12 @@ impl Applier {
             }
             Step::Delete { .. } => {
                 // The answer may be the object as it last was: nothing to learn from.
-                tolerate(api.delete(&id.name, &DeleteParams::background()).await, 404).map(|_| None)
+                tolerate(api.delete(&id.name, &DeleteParams::background()).await, Status::is_not_found)
+                    .map(|_| None)
             }
             Step::LabelNode { key, value, .. } => {
                 let patch = Patch::Merge(json!({"metadata": {"labels": {*key: value}}}));
-                tolerate(api.patch(&id.name, &managed, &patch).await, 404)
+                tolerate(api.patch(&id.name, &managed, &patch).await, Status::is_not_found)
             }
             Step::SetFinalizers { resource_version, finalizers, .. } => {
                 let metadata = json!({"resourceVersion": resource_version, "finalizers": finalizers});
@@ -269,7 +271,7 @@ impl Applier {
                 let patch = json!([{"op": "add", "path": "/status", "value": status}]);
                 let patch =
                     Patch::<()>::Json(serde_json::from_value(patch).map_err(kube::Error::SerdeError)?);
-                tolerate(api.patch_status(&id.name, &managed, &patch).await, 404)
+                tolerate(api.patch_status(&id.name, &managed, &patch).await, Status::is_not_found)
             }
             Step::Emit(_) => Ok(None),
         }
@@ -329,7 +331,8 @@ impl Applier {
             ..KubeEvent::default()
         };
         let events: Api<KubeEvent> = Api::namespaced(self.client.clone(), namespace);
-        tolerate(events.create(&PostParams::default(), &kube_event).await, 409).map(drop)
+        tolerate(events.create(&PostParams::default(), &kube_event).await, Status::is_already_exists)
+            .map(drop)
     }
 }
 
@@ -364,9 +367,12 @@ fn translated(source: BTreeMap<String, ByteString>, translation: Translation) ->
 }
 
 /// Turns one refusal into success: what was asked for holds already.
-fn tolerate<T>(answer: Result<T, kube::Error>, tolerated: u16) -> Result<Option<T>, kube::Error> {
+fn tolerate<T>(
+    answer: Result<T, kube::Error>,
+    tolerated: impl Fn(&Status) -> bool,
+) -> Result<Option<T>, kube::Error> {
     match answer {
-        Err(error) if code(&error) == Some(tolerated) => Ok(None),
+        Err(kube::Error::Api(status)) if tolerated(&status) => Ok(None),
         answer => answer.map(Some),
     }
 }
@@ -416,7 +422,7 @@ mod tests {
     #[test]
     fn only_finalizers_of_an_object_that_is_gone_are_a_conflict() {
         let refused = |verb, code| {
-            let status = kube::core::Status { code, ..kube::core::Status::default() };
+            let status = Status { code, ..Status::default() };
             let source = Box::new(kube::Error::Api(Box::new(status)));
             StepError::Api { verb, object: "KataConfig example-kataconfig".to_owned(), source }
         };
@@ -429,11 +435,14 @@ mod tests {
 
     #[test]
     fn a_refusal_that_says_it_is_done_is_success() {
-        let refusal = |code| {
-            let status = kube::core::Status { code, ..kube::core::Status::default() };
+        let refusal = |code, reason: &str| {
+            let status = Status { code, reason: reason.to_owned(), ..Status::default() };
             Err::<(), _>(kube::Error::Api(Box::new(status)))
         };
-        assert!(tolerate(refusal(404), 404).unwrap().is_none());
-        assert!(tolerate(refusal(403), 404).is_err());
+        assert!(tolerate(refusal(404, "NotFound"), Status::is_not_found).unwrap().is_none());
+        assert!(tolerate(refusal(403, "Forbidden"), Status::is_not_found).is_err());
+        assert!(tolerate(refusal(409, "AlreadyExists"), Status::is_already_exists).unwrap().is_none());
+        let other = tolerate(refusal(409, "Conflict"), Status::is_already_exists);
+        assert!(other.is_err(), "nothing was created: a status after that would tell of what is not there");
     }
 }

@@ -35,10 +35,33 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Whether this process leads, and the task that cares for the Lease.
 pub struct Leadership {
     leading: watch::Receiver<bool>,
+    peer_pods: watch::Receiver<bool>,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
-    /// Keeps the channel of a lone operator open.
-    _alone: Option<watch::Sender<bool>>,
+    /// Keeps the channels of a lone operator open.
+    _alone: Option<Told>,
+}
+
+/// Who is told. Each by a channel of its own: several that wait on one are woken in an order that is left to chance, and
+/// what a simulation does is to follow from its seed alone.
+struct Told {
+    reconciler: watch::Sender<bool>,
+    peer_pods: watch::Sender<bool>,
+}
+
+impl Told {
+    fn new(leads: bool) -> (Self, [watch::Receiver<bool>; 2]) {
+        let (reconciler, leading) = watch::channel(leads);
+        let (peer_pods, also_leading) = watch::channel(leads);
+        (Self { reconciler, peer_pods }, [leading, also_leading])
+    }
+
+    /// True: that is news.
+    fn tell(&self, leads: bool) -> bool {
+        let differs = |leading: &mut bool| std::mem::replace(leading, leads) != leads;
+        self.peer_pods.send_if_modified(differs);
+        self.reconciler.send_if_modified(differs)
+    }
 }
 
 /// A crash gives nothing back.
@@ -53,26 +76,26 @@ impl Drop for Leadership {
 impl Leadership {
     /// Without election: always leading.
     pub fn alone() -> Self {
-        let (sender, leading) = watch::channel(true);
-        Self { leading, stop: CancellationToken::new(), task: None, _alone: Some(sender) }
+        let (told, [leading, peer_pods]) = Told::new(true);
+        Self { leading, peer_pods, stop: CancellationToken::new(), task: None, _alone: Some(told) }
     }
 
     /// Takes part in the election. The Lease is the Go operator's, so that the two never work side by side.
     pub fn elect(client: Client, namespace: &str, identity: &str, clock: Arc<dyn Clock>) -> Self {
-        let (sender, leading) = watch::channel(false);
+        let (leading, [receiver, peer_pods]) = Told::new(false);
         let candidate = Candidate {
             leases: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
             identity: identity.to_owned(),
             clock,
-            leading: sender,
+            leading,
             seen: None,
             renewed: None,
             told: None,
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(candidate.run(stop.clone()));
-        Self { leading, stop, task: Some(task), _alone: None }
+        Self { leading: receiver, peer_pods, stop, task: Some(task), _alone: None }
     }
 
     /// Whether this process leads now.
@@ -80,9 +103,9 @@ impl Leadership {
         *self.leading.borrow()
     }
 
-    /// Whether this process leads, for others that work while it does.
-    pub fn watch(&self) -> watch::Receiver<bool> {
-        self.leading.clone()
+    /// Whether this process leads, for the keeper of peer pods, which works while it does.
+    pub fn of_peer_pods(&self) -> watch::Receiver<bool> {
+        self.peer_pods.clone()
     }
 
     /// Waits until leadership comes or goes. False: the task that cares for the Lease has ended, and nobody does now.
@@ -114,7 +137,7 @@ struct Candidate {
     namespace: String,
     identity: String,
     clock: Arc<dyn Clock>,
-    leading: watch::Sender<bool>,
+    leading: Told,
     seen: Option<Seen>,
     /// When the request was sent that renewed last.
     renewed: Option<Instant>,
@@ -185,8 +208,7 @@ impl Candidate {
     }
 
     fn lead(&self, leads: bool) {
-        let changed = self.leading.send_if_modified(|leading| std::mem::replace(leading, leads) != leads);
-        if changed {
+        if self.leading.tell(leads) {
             tracing::info!(identity = self.identity, leads, "leadership changed");
         }
     }

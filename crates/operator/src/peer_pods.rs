@@ -434,10 +434,10 @@ fn answered<T>(answer: Answer<T>) -> Result<T, String> {
     }
 }
 
-/// What is gone, or became another one, needs nothing more.
+/// What is gone needs nothing more. What somebody else changed is looked at again.
 fn settled<T>(answer: Answer<T>) -> Result<(), String> {
     match answer {
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Ok(()),
+        Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
         other => answered(other).map(drop),
     }
 }

@@ -121,7 +121,7 @@ pub async fn run_with_clouds(
         sweep: options.peer_pods.unknown_vms,
     };
     // Ends with the operator, however that ends: who is killed does nothing any more.
-    let keeper = AbortOnDrop(tokio::spawn(keeper.run(leadership.watch(), cancel.clone())));
+    let keeper = AbortOnDrop(tokio::spawn(keeper.run(leadership.of_peer_pods(), cancel.clone())));
     let certificates = webhook::keep_peer_pods(client.clone(), options.clone(), cancel.clone());
     let certificates = AbortOnDrop(tokio::spawn(certificates));
     let settings = options.settings();

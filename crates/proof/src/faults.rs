@@ -17,7 +17,7 @@ use osc_devcluster::server::RequestRecord;
 
 use crate::crash;
 use crate::parallel;
-use crate::simulation::scenario::{Scenario, repeatable};
+use crate::simulation::scenario::{SCENARIOS, Scenario};
 use crate::simulation::{End, Findings, OPERATOR, Stuck, after_each_write, differences, play};
 pub use schedule::Schedule;
 
@@ -50,14 +50,14 @@ pub struct Trial {
     pub log: Vec<RequestRecord>,
 }
 
-/// How every scenario ends when nothing goes wrong, in the order of [`repeatable`].
+/// How every scenario ends when nothing goes wrong, in the order of [`SCENARIOS`].
 pub struct Baselines(Vec<End>);
 
 impl Baselines {
     /// Plays every scenario undisturbed.
     pub fn of_all() -> Result<Self, Stuck> {
         let ends =
-            parallel::map(&repeatable(), |scenario| crash::baseline(scenario).map(|baseline| baseline.end));
+            parallel::map(SCENARIOS, |scenario| crash::baseline(scenario).map(|baseline| baseline.end));
         ends.into_iter().collect::<Result<_, _>>().map(Self)
     }
 }
@@ -65,8 +65,9 @@ impl Baselines {
 /// Plays one schedule.
 pub fn trial(baselines: &Baselines, seed: u64) -> Trial {
     let schedule = Schedule::new(seed);
+    let _told = ToldOnPanic(seed);
     let found = Findings::default();
-    let (scenario, expected) = (repeatable()[schedule.scenario], &baselines.0[schedule.scenario]);
+    let (scenario, expected) = (&SCENARIOS[schedule.scenario], &baselines.0[schedule.scenario]);
     let faults = schedule.faults.clone();
     let (end, rig) = play(scenario, seed, |rig| {
         let found = found.clone();
@@ -90,6 +91,17 @@ pub fn trial(baselines: &Baselines, seed: u64) -> Trial {
         faults: faults.load(std::sync::atomic::Ordering::Relaxed),
         divergence,
         log,
+    }
+}
+
+/// Says on the way out of a panic which schedule it was.
+struct ToldOnPanic(u64);
+
+impl Drop for ToldOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("again with: cargo xtask faults --seed {}", self.0);
+        }
     }
 }
 

@@ -28,20 +28,37 @@ const DELETING: Duration = Duration::from_secs(15);
 
 /// Lets image jobs fail. Clones are the same switch.
 #[derive(Clone, Debug, Default)]
-pub struct ImageFaults(Arc<Mutex<VecDeque<String>>>);
+pub struct ImageFaults(Arc<Mutex<Faults>>);
+
+#[derive(Debug, Default)]
+struct Faults {
+    next: VecDeque<String>,
+    always: Option<String>,
+}
 
 impl ImageFaults {
     /// Lets the next run of the tool fail half-way, with these words. Said several times, so many runs fail: a job tries
     /// twice.
     pub fn fail_next(&self, words: &str) {
-        self.lock().push_back(words.to_owned());
+        self.lock().next.push_back(words.to_owned());
+    }
+
+    /// Lets every run of the tool fail half-way, with these words, until somebody [mends](Self::mend) that.
+    pub fn fail_always(&self, words: &str) {
+        self.lock().always = Some(words.to_owned());
+    }
+
+    /// Lets no run fail any more.
+    pub fn mend(&self) {
+        *self.lock() = Faults::default();
     }
 
     fn take(&self) -> Option<String> {
-        self.lock().pop_front()
+        let mut faults = self.lock();
+        faults.next.pop_front().or_else(|| faults.always.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<String>> {
+    fn lock(&self) -> MutexGuard<'_, Faults> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! no image -> job runs -> it says what it made -> written into peer-pods-cm -> job goes
-//!                \-> failed: told with its last words; tried again when what it reads changes, or when it is deleted
+//!                \-> failed: told with its last words; tried again when what it reads changes, after an hour, or when it is
+//!                            deleted
 //! ```
 
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
 use osc_api::peerpods::{self, IMAGE_BEGUN, JOB_DIGEST, Provider};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,6 +21,9 @@ use crate::object::{Kind, is_deleted, version_of};
 use crate::observed::{ImagePodView, KataConfigView, Observed, Settings};
 use crate::plan::Step;
 
+/// How long a job that gave up stays as it is.
+const TRIED_AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(1);
+
 /// How far a job is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobState {
@@ -30,8 +35,13 @@ pub enum JobState {
     Working,
     /// It did what it was to do.
     Complete,
-    /// It gave up; the words of the API server.
-    Failed(String),
+    /// It gave up.
+    Failed {
+        /// Why, in the words of the API server.
+        words: String,
+        /// When.
+        at: Option<Timestamp>,
+    },
 }
 
 impl JobState {
@@ -46,7 +56,10 @@ impl JobState {
             conditions.into_iter().flatten().find(|one| one["type"] == type_ && one["status"] == "True")
         };
         if let Some(failed) = holds("Failed") {
-            Self::Failed(failed["message"].as_str().unwrap_or_default().to_owned())
+            Self::Failed {
+                words: failed["message"].as_str().unwrap_or_default().to_owned(),
+                at: failed["lastTransitionTime"].as_str().and_then(|time| time.parse().ok()),
+            }
         } else if holds("Complete").is_some() {
             Self::Complete
         } else {
@@ -253,9 +266,9 @@ impl Image<'_> {
                 self.slow_start(peerpods::IMAGE_CREATION, progress);
             }
             JobState::Complete => self.take_outcome(provider, progress),
-            JobState::Failed(words) => {
+            JobState::Failed { words, at } => {
                 progress.image = Some(ImageCondition::CreationFailed);
-                self.failed(&circumstances, &Task::Create, &words, progress);
+                self.failed(&circumstances, &Task::Create, (&words, at), progress);
             }
         }
     }
@@ -321,14 +334,25 @@ impl Image<'_> {
         }
     }
 
-    /// A job that gave up stays for people to look at, until what it reads changes.
-    fn failed(&self, circumstances: &Circumstances<'_>, task: &Task, words: &str, progress: &mut Progress) {
+    /// A job that gave up stays for people to look at, until what it reads changes, or for a while: what kept it from its
+    /// work may have passed.
+    fn failed(
+        &self,
+        circumstances: &Circumstances<'_>,
+        task: &Task,
+        (words, at): (&str, Option<Timestamp>),
+        progress: &mut Progress,
+    ) {
         let name = task.job();
         let digest = circumstances.digest(task);
-        if self.job(name).is_some_and(|job| job["metadata"]["annotations"][JOB_DIGEST] != digest.as_str()) {
+        let changed =
+            self.job(name).is_some_and(|job| job["metadata"]["annotations"][JOB_DIGEST] != digest.as_str());
+        let again = at.and_then(|at| at.checked_add(TRIED_AGAIN_AFTER).ok());
+        if changed || again.is_some_and(|again| again <= self.observed().now) {
             progress.steps.extend(self.drop(name));
             return;
         }
+        progress.wake_by(again);
         let pods = self.pods(name);
         let said =
             pods.iter().find_map(|pod| pod.message.as_deref()).map(str::trim).filter(|said| !said.is_empty());
@@ -347,8 +371,9 @@ impl Image<'_> {
         progress.trouble(
             "PodVMImageJobFailed",
             format!(
-                "Job {namespace}/{name} failed to {verb}: {}. Mend that; the job runs again when the settings change, or at \
-                 once by oc delete job {name} -n {namespace}; its log: oc logs -n {namespace} job/{name}{hint}",
+                "Job {namespace}/{name} failed to {verb}: {}. Mend that; the job runs again after an hour, when the settings \
+                 change, or at once by oc delete job {name} -n {namespace}; its log: oc logs -n {namespace} \
+                 job/{name}{hint}",
                 said.unwrap_or(words).trim_end_matches('.'),
             ),
         );
@@ -464,9 +489,9 @@ impl Image<'_> {
                 progress.image = Some(ImageCondition::Deleted);
                 progress.steps.extend(self.forget(provider));
             }
-            JobState::Failed(words) => {
+            JobState::Failed { words, at } => {
                 progress.image = Some(ImageCondition::DeletionFailed);
-                self.failed(&circumstances, &task, &words, progress);
+                self.failed(&circumstances, &task, (&words, at), progress);
             }
         }
     }

@@ -182,10 +182,10 @@ impl World {
         pod.phase = if failure.is_some() { "Failed" } else { "Succeeded" }.to_owned();
         pod.message = Some(said);
         pod.ended = Some(Timestamp::UNIX_EPOCH);
-        let message = "Job has reached the specified backoff limit";
+        let (message, now) = ("Job has reached the specified backoff limit", self.cluster.now);
         self.edit_own(Kind::Job, name, |job| {
             job["status"] =
-                json!({"conditions": [{"type": condition, "status": "True", "message": message}]});
+                json!({"conditions": [{"type": condition, "status": "True", "message": message, "lastTransitionTime": now}]});
         });
         true
     }

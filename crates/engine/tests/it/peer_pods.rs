@@ -207,7 +207,7 @@ fn wrong_settings_later_take_nothing_away() {
     assert_eq!(world.node("worker-0").vms.as_deref(), Some("10"));
 }
 
-/// The failure is told with the job's own words, and does not go away by itself.
+/// The failure is told with the job's own words.
 #[test]
 fn a_job_that_fails_is_told_with_its_last_words_until_it_is_mended() {
     let mut world = World::for_peer_pods(&SETTINGS);
@@ -245,6 +245,38 @@ fn a_job_that_failed_runs_again_when_it_is_deleted() {
     world.delete_own(Kind::Job, peerpods::IMAGE_CREATION);
     world.run();
     assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Degraded"));
+}
+
+/// Whatever it was may have passed: a cloud that could not be reached for some minutes needs nobody's attention.
+#[test]
+fn a_job_that_failed_runs_again_after_an_hour() {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.cloud.fails = Some("connection reset by peer".to_owned());
+    let mut world = enabled(world);
+    world.cloud.fails = None;
+    let hour = world.cluster.now + SignedDuration::from_hours(1);
+    assert_eq!(world.plan().wake_at, Some(hour));
+    world.cluster.now = hour - SignedDuration::from_secs(1);
+    world.run();
+    assert!(world.condition(KATA, "Degraded").contains("runs again after an hour"));
+    world.cluster.now = hour;
+    world.run();
+    assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Degraded"));
+}
+
+/// So does one that deletes, and nobody has to say so.
+#[test]
+fn a_deletion_that_failed_runs_again_after_an_hour() {
+    let mut world = usable();
+    world.cloud.fails = Some("connection reset by peer".to_owned());
+    world.remove(KATA);
+    world.run();
+    assert!(world.kata_config(KATA).is_some());
+    world.cloud.fails = None;
+    world.cluster.now += SignedDuration::from_hours(1);
+    world.run();
+    assert!(world.kata_config(KATA).is_none(), "{}", world.condition(KATA, "Degraded"));
+    assert!(world.cloud.images.is_empty());
 }
 
 #[test]

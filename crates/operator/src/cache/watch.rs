@@ -308,6 +308,7 @@ impl Context {
             let proof = || Instant::now() + self.clock.real_duration(PROOF);
             loop {
                 let item = tokio::select! {
+                    biased;
                     item = stream.next() => item,
                     () = reached(proven) => {
                         proven = None;

@@ -221,6 +221,7 @@ pub async fn keep_peer_pods(client: Client, options: Options, cancel: Cancellati
     let (namespace, webhook) = (options.namespace, options.webhook);
     let source = match webhook.webhook_certificates {
         Source::Auto => tokio::select! {
+            biased;
             source = by_cluster(&client) => source,
             () = cancel.cancelled() => return,
         },

@@ -7,7 +7,7 @@ use std::time::Duration;
 use osc_devcluster::server::{FaultAction, Matcher, RequestInfo, Verb};
 
 use super::between;
-use crate::simulation::scenario::repeatable;
+use crate::simulation::scenario::SCENARIOS;
 use crate::simulation::{OPERATOR, Rig};
 
 /// Identities of the operators of a schedule.
@@ -44,7 +44,7 @@ impl Schedule {
         let mut random = fastrand::Rng::with_seed(seed);
         Self {
             seed,
-            scenario: random.usize(..repeatable().len()),
+            scenario: random.usize(..SCENARIOS.len()),
             likely: [0.0, 0.03, 0.1, 0.3][random.usize(..4)],
             likely_for_others: [0.0, 0.0, 0.05][random.usize(..3)],
             two: random.u8(..4) == 0,
@@ -58,7 +58,7 @@ impl Schedule {
         let operators = if self.two { "two operators" } else { "one operator" };
         format!(
             "{} with {operators}; {:.0} % of the operator's requests and {:.0} % of the others' are hit; more trouble at least every {} min",
-            repeatable()[self.scenario].name,
+            SCENARIOS[self.scenario].name,
             self.likely * 100.0,
             self.likely_for_others * 100.0,
             self.pause.as_secs() / 60

@@ -59,26 +59,38 @@ pub fn lasting(objects: &[Arc<Value>]) -> BTreeMap<String, Value> {
         }
         mask(&mut object);
         let namespace = object["metadata"]["namespace"].as_str().map(|namespace| format!("{namespace}/"));
-        found.insert(
-            format!(
-                "{} {}{name}",
-                object["kind"].as_str().unwrap_or_default(),
-                namespace.unwrap_or_default()
-            ),
-            object,
+        let name = format!(
+            "{} {}{name}",
+            object["kind"].as_str().unwrap_or_default(),
+            namespace.unwrap_or_default()
         );
+        // Pods of one controller are told apart by their number.
+        let (mut key, mut number) = (name.clone(), 1);
+        while found.contains_key(&key) {
+            number += 1;
+            key = format!("{name} ({number})");
+        }
+        found.insert(key, object);
     }
     found
 }
 
-/// A name that a controller made up is replaced by what it was made of, and the node.
+/// A name that a controller made up is replaced by what it was made of. The node belongs to it only where that is not
+/// chance: the scheduler may put other pods wherever there is room.
 fn given_name(object: &mut Value) -> String {
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let Some(owner) = object["metadata"]["ownerReferences"][0]["name"].as_str() else { return name };
-    if object["kind"] != "Pod" {
-        return name;
+    let owner = &object["metadata"]["ownerReferences"][0];
+    let Some(made_of) = owner["name"].as_str().filter(|_| object["kind"] == "Pod") else { return name };
+    let name = if owner["kind"] == "DaemonSet" {
+        format!("{made_of}-* on {}", object["spec"]["nodeName"].as_str().unwrap_or("no node"))
+    } else {
+        format!("{made_of}-*")
+    };
+    if owner["kind"] != "DaemonSet"
+        && let Some(spec) = object["spec"].as_object_mut()
+    {
+        spec.remove("nodeName");
     }
-    let name = format!("{owner}-* on {}", object["spec"]["nodeName"].as_str().unwrap_or("no node"));
     object["metadata"]["name"] = Value::from(name.clone());
     name
 }
@@ -167,11 +179,24 @@ mod tests {
     }
 
     #[test]
-    fn the_pod_of_a_controller_is_named_after_its_node() {
-        let pod = |name: &str| {
-            json!({"kind": "Pod", "metadata": {"name": name, "ownerReferences": [{"name": "monitor"}]},
-                "spec": {"nodeName": "worker-0"}})
+    fn the_pod_of_a_daemon_set_is_named_after_its_node() {
+        let pod = |name: &str, node: &str| {
+            let owner = json!({"kind": "DaemonSet", "name": "monitor"});
+            json!({"kind": "Pod", "metadata": {"name": name, "ownerReferences": [owner]}, "spec": {"nodeName": node}})
         };
-        assert_eq!(of(&[pod("monitor-x1")]), of(&[pod("monitor-y2")]));
+        assert_eq!(of(&[pod("monitor-x1", "a")]), of(&[pod("monitor-y2", "a")]));
+        assert_ne!(of(&[pod("monitor-x1", "a")]), of(&[pod("monitor-x1", "b")]));
+    }
+
+    #[test]
+    fn other_pods_are_counted_wherever_they_are() {
+        let pod = |name: &str, node: &str| {
+            let owner = json!({"kind": "ReplicaSet", "name": "webhook"});
+            json!({"kind": "Pod", "metadata": {"name": name, "ownerReferences": [owner]}, "spec": {"nodeName": node}})
+        };
+        let two = of(&[pod("webhook-1", "a"), pod("webhook-2", "b")]);
+        assert_eq!(two, of(&[pod("webhook-3", "a"), pod("webhook-4", "a")]));
+        let told = differences(&two, &of(&[pod("webhook-1", "a")]));
+        assert_eq!(told, ["Pod webhook-* (2) is missing"]);
     }
 }

@@ -270,17 +270,7 @@ impl Rig {
         });
         let pods: Api<Pod> = Api::namespaced(self.inner.client.clone(), "default");
         let pod = serde_json::from_value(pod).unwrap();
-        // Random trouble was seen to refuse it for a missing class although Ready was true; why is not known.
-        for _ in 0..TRIES {
-            match pods.create(&PostParams::default(), &pod).await {
-                Err(kube::Error::Api(status)) if status.is_forbidden() => {}
-                Err(kube::Error::Service(_)) => {}
-                Err(error) => panic!("the scenario cannot be played: {error}"),
-                Ok(_) => return,
-            }
-            tokio::time::sleep(Duration::from_secs(10)).await;
-        }
-        panic!("the scenario cannot be played: pod {name} is refused for ever");
+        persist(|| async { pods.create(&PostParams::default(), &pod).await.map(drop) }).await;
     }
 
     /// Deletes that pod.
@@ -432,9 +422,6 @@ pub fn peer_pods_options() -> PeerPodsOptions {
         ..PeerPodsOptions::default()
     }
 }
-
-/// How often people try to create a pod, ten seconds apart.
-const TRIES: u32 = 360;
 
 /// Tries until the API server can be reached: people do.
 pub(super) async fn persist<F: Future<Output = Result<(), kube::Error>>>(request: impl Fn() -> F) {
