@@ -74,13 +74,14 @@ pub fn baseline(scenario: &Scenario) -> Result<Baseline, Stuck> {
 pub fn trial(scenario: &Scenario, baseline: &Baseline, point: Point) -> Trial {
     let found = Findings::default();
     let deaths = Arc::new(AtomicUsize::new(0));
-    let (end, _) = play(scenario, 0, |rig| kill(rig, point, found.clone(), deaths.clone()));
+    let (end, rig) = play(scenario, 0, |rig| kill(rig, point, found.clone(), deaths.clone()));
     let mut divergence = std::mem::take(&mut *found.lock().unwrap());
     let mut extra_reboots = 0;
     match end {
         Err(stuck) => divergence.push(stuck.to_string()),
         Ok(end) => {
             divergence.extend(differences(&baseline.end.objects, &end.objects));
+            divergence.extend(rig.left_behind());
             extra_reboots = extra(&baseline.end.reboots, &end.reboots);
         }
     }

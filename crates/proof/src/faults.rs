@@ -80,6 +80,7 @@ pub fn trial(baselines: &Baselines, seed: u64) -> Trial {
         Err(stuck) => divergence.push(stuck.to_string()),
         Ok(end) => {
             divergence.extend(differences(&expected.objects, &end.objects));
+            divergence.extend(rig.left_behind());
             divergence.extend(reboots(scenario, &expected.reboots, &end.reboots));
         }
     }
