@@ -8,13 +8,17 @@ pub(super) const SETTINGS: &[Key] = &[
     // Documented for OpenShift, whose own network has the port that is usual elsewhere.
     option("VXLAN_PORT", Port, Some("9000"), "UDP port of the tunnel between node and pod VM"),
     option("PROXY_TIMEOUT", Duration, Some("5m"), "how long the agent in a pod VM may take to answer"),
-    option(
-        "PEERPODS_LIMIT_PER_NODE",
-        // Negative: nothing is advertised.
-        Number(-1),
-        Some("10"),
-        "pod VMs of one node, advertised as kata.peerpods.io/vm; -1 advertises none",
-    ),
+    Key {
+        // The adaptor is told to advertise nothing: a new limit is to hold at once, and not with its next start.
+        readers: &[Reader::Operator],
+        ..option(
+            "PEERPODS_LIMIT_PER_NODE",
+            // Negative: nothing is advertised.
+            Number(-1),
+            Some("10"),
+            "pod VMs of one node, advertised as kata.peerpods.io/vm; -1 advertises none",
+        )
+    },
     Key {
         readers: &[Reader::Adaptor, Reader::Operator],
         ..option(
