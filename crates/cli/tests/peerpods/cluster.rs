@@ -24,8 +24,12 @@ fn found(provider: Provider) -> &'static [(&'static str, &'static str)] {
                 "AZURE_NSG_ID",
                 "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/shop-rg/providers/Microsoft.Network/networkSecurityGroups/nsg",
             ),
+            (
+                "AZURE_IMAGE_ID",
+                "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/shop-rg/providers/Microsoft.Compute/galleries/shop/images/podvm/versions/1.0.0",
+            ),
         ],
-        Provider::Gcp => &[("GCP_NETWORK", "shop-network")],
+        Provider::Gcp => &[("GCP_NETWORK", "shop-network"), ("PODVM_IMAGE_NAME", "shop-podvm")],
         Provider::Libvirt => &[
             ("LIBVIRT_POOL", "shop"),
             ("LIBVIRT_VOL_NAME", "shop-volume"),
@@ -289,7 +293,7 @@ fn everything_that_is_printed_offline_parses_and_is_known() {
         assert_eq!(kinds, ["ConfigMap", "Secret", "ConfigMap", "PeerPodConfig", "KataConfig"]);
         let (code, found) = crate::fixture::findings(&text);
         let told = crate::fixture::reasons(&found, "blocks");
-        let expected = ["SettingMissing", "Placeholder", "SshKeyMissing"];
+        let expected = ["SettingMissing", "Placeholder", "SshKeyMissing", "ImageMissing"];
         assert!(
             code == Some(2) && told.iter().all(|reason| expected.contains(&reason.as_str())),
             "{found:#?}"

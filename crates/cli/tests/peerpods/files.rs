@@ -1,17 +1,23 @@
 //! `osc peerpods check` on files.
 
-use osc_api::peerpods::Provider;
+use osc_api::peerpods::{Provider, keys};
 use rstest::rstest;
 use serde_json::Value;
 
 use crate::fixture::{PLANTED, check, findings, osc, reasons, root, setup, stderr, stdout};
 
-/// A setting in another line of the config map.
+/// A setting in another line of the config map; by an older spelling, it is there by that alone.
 fn with(provider: Provider, line: &str) -> String {
     let key = line.split(':').next().unwrap();
     let text = setup(provider);
-    let kept: Vec<&str> =
-        text.lines().filter(|kept| !kept.trim_start().starts_with(&format!("{key}:"))).collect();
+    let named = keys::settings(provider).find(|known| known.aliases.contains(&key));
+    let goes = |line: &str| {
+        [Some(key), named.map(|known| known.name)]
+            .into_iter()
+            .flatten()
+            .any(|key| line.trim_start().starts_with(&format!("{key}:")))
+    };
+    let kept: Vec<&str> = text.lines().filter(|line| !goes(line)).collect();
     let (before, after) = {
         let text = kept.join("\n");
         let at = text.find("name: peer-pods-cm").unwrap();

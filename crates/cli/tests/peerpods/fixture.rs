@@ -40,6 +40,10 @@ const FILLED: &[(&str, &str)] = &[
         "<azure_nsg_id>",
         "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/shop-rg/providers/Microsoft.Network/networkSecurityGroups/shop-nsg",
     ),
+    (
+        "<azure_image_id>",
+        "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/shop-rg/providers/Microsoft.Compute/galleries/shop/images/podvm/versions/1.0.0",
+    ),
     ("<azure_region>", "westeurope"),
     ("<azure_resource_group>", "shop-rg"),
     (
@@ -49,6 +53,7 @@ const FILLED: &[(&str, &str)] = &[
     ("<project_id>", "shop-prod"),
     ("<gcp_zone>", "europe-west1-b"),
     ("<gcp_network>", "shop-network"),
+    ("<podvm_image_name>", "shop-podvm"),
     ("<container_registry_url>", "registry.example.com:5000"),
     ("<username>", "shop"),
     ("<password>", "peerpod"),

@@ -30,6 +30,7 @@ fn need(key: &Key) -> &'static str {
     match key.need {
         Need::Required => "yes",
         Need::Written => "by the image job",
+        Need::Brought => "yes, an image of your own",
         Need::Optional | Need::Credential => "-",
     }
 }

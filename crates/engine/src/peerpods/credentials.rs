@@ -23,9 +23,10 @@ const REQUESTS: [(Provider, &str); 2] = [
 ];
 
 /// What pod VMs and their images need on AWS.
-const AWS_ACTIONS: [&str; 24] = [
+const AWS_ACTIONS: [&str; 26] = [
     "ec2:AssociateAddress",
     "ec2:AttachNetworkInterface",
+    "ec2:CancelImportTask",
     "ec2:CreateImage",
     "ec2:CreateNetworkInterface",
     "ec2:CreateTags",
@@ -38,6 +39,7 @@ const AWS_ACTIONS: [&str; 24] = [
     "ec2:DescribeInstanceTypes",
     "ec2:DescribeInstances",
     "ec2:DescribeKeyPairs",
+    "ec2:DescribeRegions",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSnapshots",
     "ec2:DescribeSubnets",
@@ -49,6 +51,22 @@ const AWS_ACTIONS: [&str; 24] = [
     "ec2:StopInstances",
     "ec2:TerminateInstances",
 ];
+
+/// What the image job needs of the bucket that it makes, fills and deletes. An import reads it by the role vmimport.
+const BUCKET_ACTIONS: [&str; 9] = [
+    "s3:AbortMultipartUpload",
+    "s3:CreateBucket",
+    "s3:DeleteBucket",
+    "s3:DeleteObject",
+    "s3:GetObject",
+    "s3:ListBucket",
+    "s3:ListBucketMultipartUploads",
+    "s3:PutBucketTagging",
+    "s3:PutObject",
+];
+
+/// Buckets of image jobs, in whatever partition of AWS.
+const BUCKETS: &str = "arn:*:s3:::podvm-*";
 
 fn request_id(name: &str) -> ObjectId {
     ObjectId::namespaced(Kind::CredentialsRequest, peerpods::CREDENTIALS_REQUEST_NAMESPACE, name)
@@ -209,7 +227,10 @@ fn request(settings: &Settings, kata_config: &KataConfigView, provider: Provider
         }),
         _ => json!({
             "kind": "AWSProviderSpec",
-            "statementEntries": [{"effect": "Allow", "action": AWS_ACTIONS, "resource": "*"}],
+            "statementEntries": [
+                {"effect": "Allow", "action": AWS_ACTIONS, "resource": "*"},
+                {"effect": "Allow", "action": BUCKET_ACTIONS, "resource": BUCKETS},
+            ],
         }),
     };
     let mut provider_spec = json!({"apiVersion": "cloudcredential.openshift.io/v1"});
@@ -223,7 +244,12 @@ fn request(settings: &Settings, kata_config: &KataConfigView, provider: Provider
     });
     let body = json!({"spec": {
         "secretRef": {"name": peerpods::CLOUD_CREDENTIALS, "namespace": settings.namespace},
-        "serviceAccountNames": [peerpods::ADAPTOR_SERVICE_ACCOUNT, peerpods::IMAGE_SERVICE_ACCOUNT],
+        "serviceAccountNames": [
+            peerpods::ADAPTOR_SERVICE_ACCOUNT,
+            peerpods::IMAGE_SERVICE_ACCOUNT,
+            // It deletes virtual machines of pods that are gone.
+            names::OPERATOR_NAME,
+        ],
         "providerSpec": provider_spec,
     }});
     (request_id(name), with_identity(Kind::CredentialsRequest, metadata, body))

@@ -7,7 +7,7 @@ use osc_api::names;
 use osc_api::peerpods::{self, Provider};
 use serde_json::Value;
 
-use super::check::{Complaint, Setup, Severity, check};
+use super::check::{Complaint, LACKING, Setup, Severity, check};
 use super::config::{self, Data};
 use crate::gates::FeatureGates;
 use crate::object::{Kind, ObjectId, is_deleted};
@@ -109,11 +109,13 @@ impl<'a> Situation<'a> {
     /// What keeps peer pods from working. What depends on the value of a secret is left out: it is not known here.
     pub fn blocking(&self) -> Vec<Complaint> {
         let known = ["CredentialsMissing", "CredentialsIncomplete"];
+        // Told by the condition about the image, whose reason people know.
+        let told = |complaint: &Complaint| complaint.reason == LACKING;
         let readable = |complaint: &Complaint| {
             !complaint.object.starts_with("Secret ") || known.contains(&complaint.reason)
         };
         let found = check(&self.setup).into_iter();
-        found.filter(|one| one.severity == Severity::Blocks && readable(one)).collect()
+        found.filter(|one| one.severity == Severity::Blocks && readable(one) && !told(one)).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Keys of Microsoft Azure.
 
 use super::Shape::{AzureResource, Flag, List, Path, Text};
-use super::{Key, Need, Reader, credential, option, required, written};
+use super::{Key, Need, Reader, brought, credential, option, required};
 
 pub(super) const SETTINGS: &[Key] = &[
     required("AZURE_RESOURCE_GROUP", Text, "resource group of pod VMs and image"),
@@ -24,11 +24,7 @@ pub(super) const SETTINGS: &[Key] = &[
     ),
     option("AZURE_INSTANCE_SIZE", Text, Some("Standard_B2als_v2"), "size of pods that ask for none"),
     option("AZURE_INSTANCE_SIZES", List, None, "sizes that pods may ask for; none: only the default one"),
-    written(
-        "AZURE_IMAGE_ID",
-        AzureResource("/images/"),
-        "image of the pod VMs, of a gallery; left empty by people",
-    ),
+    brought("AZURE_IMAGE_ID", AzureResource("/images/"), "image of the pod VMs, of a gallery"),
     option("SSH_USERNAME", Text, Some("peerpod"), "user that the cloud's interface asks for"),
     option("ENABLE_SECURE_BOOT", Flag, Some("false"), "secure boot of pod VMs"),
 ];

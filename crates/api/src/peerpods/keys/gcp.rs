@@ -1,7 +1,7 @@
 //! Keys of Google Cloud.
 
 use super::Shape::{Json, List, OneOf, Text};
-use super::{Key, Need, Reader, credential, option, required, written};
+use super::{Key, Need, Reader, brought, credential, option, required};
 
 pub(super) const SETTINGS: &[Key] = &[
     required("GCP_PROJECT_ID", Text, "project"),
@@ -29,7 +29,7 @@ pub(super) const SETTINGS: &[Key] = &[
         None,
         "technology of confidential pod VMs",
     ),
-    Key { aliases: &["GCP_IMAGE_NAME"], ..written("PODVM_IMAGE_NAME", Text, "image of the pod VMs") },
+    Key { aliases: &["GCP_IMAGE_NAME"], ..brought("PODVM_IMAGE_NAME", Text, "image of the pod VMs") },
 ];
 
 pub(super) const CREDENTIALS: &[Key] =

@@ -82,6 +82,8 @@ pub enum Need {
     Required,
     /// The image job fills it in; a person who has an image of their own sets it before.
     Written,
+    /// No job makes what it names for this provider: a person brings it.
+    Brought,
     /// It may be absent.
     Optional,
     /// It is one part of a way to log in, of which there are several.
@@ -130,6 +132,11 @@ const fn required(name: &'static str, shape: Shape, meaning: &'static str) -> Ke
 const fn written(name: &'static str, shape: Shape, meaning: &'static str) -> Key {
     let readers = &[Reader::Operator, Reader::Adaptor];
     Key { name, meaning, shape, need: Need::Written, default: None, readers, aliases: &[] }
+}
+
+/// A key that names the image, where no job makes one.
+const fn brought(name: &'static str, shape: Shape, meaning: &'static str) -> Key {
+    Key { need: Need::Brought, ..written(name, shape, meaning) }
 }
 
 /// A key of the secret.

@@ -40,12 +40,19 @@ pub fn find(key: &str, known: &Known) -> String {
         "AZURE_NSG_ID" => {
             format!("az network nsg list --resource-group {group} --query \"[].{{Id:id}}\" --output tsv")
         }
+        "AZURE_IMAGE_ID" => format!(
+            "az sig image-version list --resource-group {group} --gallery-name <gallery> --gallery-image-definition <image> \
+             --query '[].id' --output tsv (an image of your own: none is made on Azure)"
+        ),
         "AZURE_REGION" => {
             format!("az group show --resource-group {group} --query \"{{Location:location}}\" --output tsv")
         }
         "GCP_PROJECT_ID" => "gcloud config get-value project".to_owned(),
         "GCP_ZONE" => "gcloud config get-value compute/zone".to_owned(),
         "GCP_NETWORK" => "gcloud compute networks list --format=\"value(name)\"".to_owned(),
+        "PODVM_IMAGE_NAME" => {
+            "gcloud compute images list --no-standard-images --format=\"value(name)\" (an image of your own: none is made on Google Cloud)".to_owned()
+        }
         "LIBVIRT_POOL" => "virsh pool-list --all --name (on the KVM host; a new name makes a new pool)".to_owned(),
         "LIBVIRT_VOL_NAME" => {
             "virsh vol-list --pool <libvirt_pool> (on the KVM host; a new name makes a new volume)".to_owned()

@@ -43,7 +43,7 @@ pub enum From {
 impl Entry {
     /// Whether peer pods cannot work before a person has filled it in.
     pub fn is_missing(&self) -> bool {
-        matches!(self.from, From::Missing(_)) && self.key.need == Need::Required
+        matches!(self.from, From::Missing(_)) && matches!(self.key.need, Need::Required | Need::Brought)
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// Nothing was asked yet.
     pub fn new(client: &'a Client) -> Self {
-        Self { client, objects: Objects::default() }
+        Self { client, objects: Objects { of_cluster: true, ..Objects::default() } }
     }
 
     /// One object, or all of a cluster-scoped kind; it may be absent, and so may its kind.

@@ -32,6 +32,8 @@ pub struct Objects {
     pub items: Vec<Value>,
     /// Objects that could not be read, kind and name, and why.
     pub unreadable: Vec<(String, String)>,
+    /// Whether all that there is was asked for: what is not here does not exist.
+    pub of_cluster: bool,
 }
 
 impl Source {

@@ -79,6 +79,11 @@ pub fn setup(objects: &Objects) -> Setup {
     }
     let platform = Platform::of(items);
     (setup.platform, setup.region, setup.home) = (platform.name, platform.region, platform.home);
+    // Plain Kubernetes says nowhere what it runs on, and has nobody to ask for credentials.
+    let hidden = objects.unreadable.iter().any(|(object, _)| object.starts_with("Infrastructure "));
+    if objects.of_cluster && !hidden {
+        setup.platform.get_or_insert_with(|| "None".to_owned());
+    }
     setup.image_made = image_made(&setup, items);
     choose_image_map(&mut setup, items);
     setup

@@ -8,7 +8,7 @@ fn map(name: &str, data: Value) -> Value {
 }
 
 fn of(items: Vec<Value>) -> Setup {
-    setup(&Objects { items, unreadable: Vec::new() })
+    setup(&Objects { items, ..Objects::default() })
 }
 
 fn kinds(setup: &Setup) -> Vec<OddityKind> {
@@ -108,6 +108,16 @@ fn the_cluster_is_known_by_infrastructure_and_nodes() {
     let aws = infrastructure(json!({"type": "AWS", "aws": {"region": "eu-west-1"}}));
     assert_eq!(Platform::of(&[aws]), Platform { name: told("AWS"), region: told("eu-west-1"), home: None });
     assert_eq!(Platform::of(&[]), Platform::default());
+}
+
+/// Who has asked a cluster knows that there is no Infrastructure; who reads files does not.
+#[test]
+fn plain_kubernetes_runs_on_nothing_that_could_be_asked_for_credentials() {
+    let platform = |objects: Objects| setup(&objects).platform;
+    assert_eq!(platform(Objects::default()), None);
+    assert_eq!(platform(Objects { of_cluster: true, ..Objects::default() }), Some("None".to_owned()));
+    let hidden = vec![("Infrastructure cluster".to_owned(), "forbidden".to_owned())];
+    assert_eq!(platform(Objects { of_cluster: true, unreadable: hidden, items: Vec::new() }), None);
 }
 
 #[test]

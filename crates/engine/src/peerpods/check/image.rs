@@ -8,7 +8,8 @@ use crate::peerpods::config;
 
 /// The image's identifier and the image config map.
 pub fn check(provider: Provider, setup: &Setup) -> Vec<Complaint> {
-    let mut found: Vec<Complaint> = brought(provider, setup).into_iter().collect();
+    let mut found: Vec<Complaint> =
+        brought(provider, setup).or_else(|| lacking(provider, setup)).into_iter().collect();
     found.extend(setup.other_image_maps.iter().map(|name| beside(provider, setup, name)));
     let Some((name, data)) = &setup.image_map else { return found };
     let object = format!("ConfigMap {name}");
@@ -68,8 +69,31 @@ fn brought(provider: Provider, setup: &Setup) -> Option<Complaint> {
     Some(
         Complaint::new(Severity::Info, "ImageOfYourOwn", SETTINGS, what)
             .why("It is used as it is: no image is made, and removing peer pods leaves it alone. (The Go operator would delete it.)")
-            .remedy(format!("Nothing; or empty {key} to have an image made.")),
+            .remedy(if provider.makes_images() {
+                format!("Nothing; or empty {key} to have an image made.")
+            } else {
+                "Nothing.".to_owned()
+            }),
     )
+}
+
+/// The reason of the complaint that there is neither an image nor a job that makes one. The operator tells it by a
+/// condition of its own.
+pub const LACKING: &str = "ImageMissing";
+
+/// Where no image is made, a person has to bring one.
+fn lacking(provider: Provider, setup: &Setup) -> Option<Complaint> {
+    let settings = config::effective(provider, setup.settings.as_ref()?, setup.credentials.as_ref());
+    let key = provider.image_key();
+    let named = settings.iter().any(|setting| setting.name == key);
+    (!provider.makes_images() && !named).then(|| {
+        Complaint::new(Severity::Blocks, LACKING, SETTINGS, format!("{key} is not set"))
+            .why(format!(
+                "No pod VM image is made on {}: this release makes them on AWS and with libvirt.",
+                provider.title()
+            ))
+            .remedy(format!("Set {key} to an image of your own."))
+    })
 }
 
 fn name_of_map(provider: Provider, name: &str) -> Option<Complaint> {

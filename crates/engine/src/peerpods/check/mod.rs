@@ -15,11 +15,12 @@ mod settings;
 mod tests;
 
 use osc_api::peerpods::Provider;
-use osc_api::peerpods::keys::Key;
+use osc_api::peerpods::keys::{Key, Need};
 
 use super::config::{self, Data};
 use super::shape;
 
+pub use image::LACKING;
 pub use objects::{Oddity, OddityKind};
 
 /// Everything that is looked at.
@@ -182,9 +183,10 @@ fn wrong_shape(object: &str, key: &Key, name: &str, value: &str, secret: bool) -
         };
         let told = Complaint::new(Severity::Blocks, "Placeholder", object, what);
         return Some(told.why(format!("Its meaning: {}.", key.meaning)).remedy(match key.need {
-            osc_api::peerpods::keys::Need::Written => {
+            Need::Written => {
                 format!("Leave {name} empty: the image job fills it in; or set the image of your own.")
             }
+            Need::Brought => format!("Set {name} to an image of your own: none is made."),
             _ => format!("Set {name}, or remove it if it is not needed."),
         }));
     }

@@ -179,7 +179,7 @@ fn region(view: &View<'_>) -> Option<Complaint> {
     })
 }
 
-/// With credentials that people made, the image job makes no bucket.
+/// With credentials that people made, the image job may lack the rights for a bucket of its own.
 fn bucket(view: &View<'_>) -> Option<Complaint> {
     let credentials = view.setup.credentials.as_ref()?;
     let own = value(credentials, "AWS_ACCESS_KEY_ID").is_some();
@@ -187,8 +187,8 @@ fn bucket(view: &View<'_>) -> Option<Complaint> {
     let in_map = view.setup.image_map.as_ref().is_some_and(|(_, data)| value(data, "BUCKET_NAME").is_some());
     (view.provider == Provider::Aws && own && needs_image && !in_map && view.get("BUCKET_NAME").is_none()).then(|| {
         warns("BucketMissing", "BUCKET_NAME is not set, and peer-pods-secret has keys of your own".to_owned())
-            .why("With these the image job uses a bucket and the role vmimport that exist; it does not create them.")
-            .remedy("Create both and set BUCKET_NAME; or set PODVM_AMI_ID to an image of your own.")
+            .why("The image job then makes a bucket and deletes it, if the keys allow it; AWS imports from it by the role vmimport, which has to exist.")
+            .remedy("Allow the keys s3:CreateBucket and what the guide names besides, or set BUCKET_NAME to a bucket that exists; or set PODVM_AMI_ID to an image of your own.")
     })
 }
 

@@ -36,6 +36,10 @@ pub fn fine(provider: Provider) -> Setup {
                 ("AZURE_RESOURCE_GROUP", "group"),
                 ("AZURE_REGION", "westeurope"),
                 ("AZURE_SUBNET_ID", SUBNET),
+                (
+                    "AZURE_IMAGE_ID",
+                    "/subscriptions/1/resourceGroups/g/providers/Microsoft.Compute/galleries/g/images/i/versions/1.0.0",
+                ),
             ],
             &[
                 ("AZURE_CLIENT_ID", "c"),
@@ -50,6 +54,7 @@ pub fn fine(provider: Provider) -> Setup {
                 ("GCP_PROJECT_ID", "project"),
                 ("GCP_ZONE", "europe-west1-b"),
                 ("GCP_NETWORK", "default"),
+                ("PODVM_IMAGE_NAME", "podvm"),
             ],
             &[("GCP_CREDENTIALS", SERVICE_ACCOUNT)],
         ),
@@ -73,7 +78,11 @@ pub fn fine(provider: Provider) -> Setup {
 
 pub fn with(provider: Provider, key: &str, value: &str) -> Setup {
     let mut setup = fine(provider);
-    setup.settings.as_mut().unwrap().insert(key.to_owned(), value.to_owned());
+    let settings = setup.settings.as_mut().unwrap();
+    // By an older spelling instead of by its name.
+    let named = keys::settings(provider).find(|known| known.aliases.contains(&key));
+    settings.retain(|name, _| named.is_none_or(|known| known.name != name));
+    settings.insert(key.to_owned(), value.to_owned());
     setup
 }
 
@@ -97,6 +106,20 @@ fn wrong(shape: Shape) -> &'static str {
         Shape::Json => "{\"hush\"",
         _ => "not, this",
     }
+}
+
+#[test]
+fn where_no_image_is_made_one_is_missed() {
+    for provider in Provider::ALL {
+        let mut setup = fine(provider);
+        setup.settings.as_mut().unwrap().remove(provider.image_key());
+        let missed: &[&str] = if provider.makes_images() { &[] } else { &["ImageMissing"] };
+        assert_eq!(reasons(&setup, Severity::Blocks), missed, "{provider:?}: {:#?}", check(&setup));
+    }
+    let mut setup = fine(Provider::Azure);
+    setup.settings.as_mut().unwrap().insert("AZURE_IMAGE_ID".to_owned(), "<azure_image_id>".to_owned());
+    let told = one(&setup, "Placeholder");
+    assert_eq!(told.remedy, "Set AZURE_IMAGE_ID to an image of your own: none is made.");
 }
 
 #[test]
