@@ -1,10 +1,10 @@
 //! The adaptor: a DaemonSet on the nodes that may have peer pods, and what keeps it from working.
 
 use osc_api::names;
-use osc_api::peerpods::{self, Provider};
+use osc_api::peerpods::{self, Provider, tags};
 use serde_json::{Value, json};
 
-use super::config;
+use super::config::{self, Data};
 use super::digest::digest;
 use super::identity;
 use super::progress::Progress;
@@ -150,7 +150,17 @@ impl Adaptor<'_> {
                 .filter(|(name, _)| *name != ADVERTISE_NOTHING.0)
                 .map(|(name, value)| (name.to_owned(), value)),
         );
+        all.extend(self.tags(&data).map(|tags| ("TAGS".to_owned(), tags)));
         all
+    }
+
+    /// A person's tags and the cluster's own, by which virtual machines that no PeerPod knows are found. Elsewhere than on
+    /// AWS a tag cannot be named like that.
+    fn tags(&self, data: &Data) -> Option<String> {
+        let cluster =
+            identity::observed(self.situation.observed).filter(|_| self.provider == Provider::Aws)?;
+        let own = format!("{}={cluster}", tags::CLUSTER);
+        Some(config::value(data, "TAGS").map_or_else(|| own.clone(), |theirs| format!("{theirs},{own}")))
     }
 
     fn container(&self, image: &str) -> Value {

@@ -807,3 +807,17 @@ fn nobody_is_asked_before_the_api_server_has_told_its_release() {
     world.run();
     assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Ready"));
 }
+
+/// By which virtual machines that no PeerPod knows are found; what a person has there stays.
+#[rstest]
+#[case::nothing("", "kata.peerpods.io/cluster=c0ffee")]
+#[case::theirs("team=shop", "team=shop,kata.peerpods.io/cluster=c0ffee")]
+fn machines_on_aws_are_tagged_as_those_of_the_cluster(#[case] theirs: &str, #[case] tags: &str) {
+    let mut settings = SETTINGS.to_vec();
+    settings.push(("TAGS", theirs));
+    let world = enabled(World::for_peer_pods(&settings));
+    let adaptor = world.own(Kind::DaemonSet, peerpods::ADAPTOR).unwrap();
+    let env = adaptor["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+    let told: Vec<&Value> = env.iter().filter(|one| one["name"] == "TAGS").collect();
+    assert_eq!(told, [&json!({"name": "TAGS", "value": tags})]);
+}
