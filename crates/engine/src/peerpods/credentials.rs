@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use osc_api::names;
 use osc_api::peerpods::{self, Provider};
 use serde_json::{Value, json};
@@ -68,6 +69,10 @@ const BUCKET_ACTIONS: [&str; 9] = [
 /// Buckets of image jobs, in whatever partition of AWS.
 const BUCKETS: &str = "arn:*:s3:::podvm-*";
 
+/// Conditions of a CredentialsRequest that say why there are no credentials.
+const REFUSALS: [&str; 4] =
+    ["CredentialsProvisionFailure", "InsufficientCloudCreds", "MissingTargetNamespace", "StaleCredentials"];
+
 fn request_id(name: &str) -> ObjectId {
     ObjectId::namespaced(Kind::CredentialsRequest, peerpods::CREDENTIALS_REQUEST_NAMESPACE, name)
 }
@@ -99,12 +104,44 @@ pub fn ensure(situation: &Situation<'_>, kata_config: &KataConfigView, provider:
         progress.wait("credentials are written");
     } else if can_ask(situation, provider) {
         let (id, object) = request(situation.settings, kata_config, provider);
-        if !situation.observed.objects.contains_key(&id) {
-            progress.steps.push(Step::Apply { id, object });
+        match situation.observed.objects.get(&id) {
+            None => progress.steps.push(Step::Apply { id, object }),
+            Some(found) => unanswered(situation, found, &mut progress),
         }
         progress.wait("the Cloud Credential Operator writes credentials");
     }
     progress
+}
+
+/// A request to which there is no secret yet: what the Cloud Credential Operator says about it, or that it says nothing.
+fn unanswered(situation: &Situation<'_>, request: &Value, progress: &mut Progress) {
+    let name = request["metadata"]["name"].as_str().unwrap_or_default();
+    let conditions = request["status"]["conditions"].as_array().into_iter().flatten();
+    let said = conditions
+        .into_iter()
+        .filter(|one| one["status"] == "True" && REFUSALS.iter().any(|type_| one["type"] == *type_))
+        .find_map(|one| one["message"].as_str());
+    let limit = situation.settings.peer_pods.start_deadline;
+    let made: Option<Timestamp> =
+        request["metadata"]["creationTimestamp"].as_str().and_then(|time| time.parse().ok());
+    let deadline = made.and_then(|made| made.checked_add(limit).ok());
+    let words = match (said, deadline) {
+        (Some(said), _) => said.trim_end_matches('.').to_owned(),
+        (None, Some(deadline)) if situation.observed.now >= deadline => {
+            format!("no answer for {} min; in its manual mode it gives none", limit.as_mins())
+        }
+        (None, deadline) => return progress.wake_by(deadline),
+    };
+    progress.trouble(
+        "CredentialsNotGiven",
+        format!(
+            "the Cloud Credential Operator gives no credentials for CredentialsRequest {}/{name}: {words}. Mend that, or create Secret \
+             {}/{} with credentials of your own: osc peerpods configure --with secret prints one",
+            peerpods::CREDENTIALS_REQUEST_NAMESPACE,
+            situation.settings.namespace,
+            peerpods::CREDENTIALS,
+        ),
+    );
 }
 
 /// Whether the cluster can be asked for credentials of that cloud: it runs there, and has who can be asked.

@@ -3,6 +3,7 @@
 //! API servers ask it only when it answers: the configuration comes last and goes first, so that no pod is ever refused for
 //! want of an answer.
 
+use jiff::Timestamp;
 use osc_api::names;
 use osc_api::peerpods;
 use osc_api::peerpods::webhook::{
@@ -82,6 +83,9 @@ pub fn ensure(situation: &Situation<'_>, kata_config: &KataConfigView) -> Progre
     }
     let asked = configured.is_some();
     let answers = found.is_some_and(|found| found["status"]["availableReplicas"].as_u64() > Some(0));
+    if let Some(found) = found.filter(|_| !answers) {
+        silent(situation, found, &mut progress);
+    }
     if asked || answers {
         let configuration = configuration(observed, settings);
         progress.steps.extend(crate::workload::ensure(observed, configuration));
@@ -95,6 +99,32 @@ pub fn ensure(situation: &Situation<'_>, kata_config: &KataConfigView) -> Progre
         progress.wait("the webhook starts");
     }
     progress
+}
+
+/// Nobody answers: right after the start, and while both nodes restart, that passes.
+fn silent(situation: &Situation<'_>, deployment: &Value, progress: &mut Progress) {
+    let (observed, settings) = (situation.observed, situation.settings);
+    let conditions = deployment["status"]["conditions"].as_array().into_iter().flatten();
+    let down = conditions.into_iter().find(|one| one["type"] == "Available" && one["status"] == "False");
+    let since: Option<Timestamp> =
+        down.and_then(|down| down["lastTransitionTime"].as_str()).and_then(|time| time.parse().ok());
+    let Some(deadline) = since.and_then(|since| since.checked_add(settings.peer_pods.start_deadline).ok())
+    else {
+        return;
+    };
+    if observed.now < deadline {
+        return progress.wake_by(Some(deadline));
+    }
+    progress.trouble(
+        "PeerPodsWebhookNotReady",
+        format!(
+            "no pod of Deployment {namespace}/{DEPLOYMENT} has been ready for {} min: peer pods are not counted, and where API servers \
+             can tell them apart they are refused; see oc describe pod -n {namespace} -l app={DEPLOYMENT} and oc logs -n {namespace} \
+             deployment/{DEPLOYMENT}",
+            settings.peer_pods.start_deadline.as_mins(),
+            namespace = settings.namespace,
+        ),
+    );
 }
 
 /// Whether a configuration is that of peer pods: its name is one that others use, too.

@@ -133,6 +133,15 @@ pub fn rendered(config: &MachineConfig) -> Rendered {
     }
 }
 
+/// Conditions without what changes with every look at them.
+fn conditions(status: &Value) -> impl Iterator<Item = Value> {
+    let all = status["conditions"].as_array().into_iter().flatten();
+    all.map(|one| {
+        let fields = ["type", "status", "message", "lastTransitionTime"];
+        fields.into_iter().map(|field| (field.to_owned(), one[field].clone())).collect()
+    })
+}
+
 /// An object of which the engine reads the whole: all but what others write all the time.
 pub fn whole(kind: Kind, object: &DynamicObject) -> Value {
     let metadata = &object.metadata;
@@ -159,7 +168,15 @@ pub fn whole(kind: Kind, object: &DynamicObject) -> Value {
     } else if kind == Kind::Deployment
         && let Some(status) = status
     {
-        whole["status"] = json!({"availableReplicas": status["availableReplicas"]});
+        let conditions = conditions(&status);
+        whole["status"] = json!({
+            "availableReplicas": status["availableReplicas"],
+            "conditions": conditions.filter(|one| one["type"] == "Available").collect::<Vec<_>>(),
+        });
+    } else if kind == Kind::CredentialsRequest
+        && let Some(status) = status
+    {
+        whole["status"] = json!({"conditions": conditions(&status).collect::<Vec<_>>()});
     } else if kind == Kind::Job
         && let Some(status) = status
     {
@@ -194,6 +211,9 @@ pub fn whole(kind: Kind, object: &DynamicObject) -> Value {
     }
     if matches!(kind, Kind::Service | Kind::MutatingWebhookConfiguration) {
         whole["metadata"]["annotations"] = json!(metadata.annotations);
+    }
+    if kind == Kind::CredentialsRequest {
+        whole["metadata"]["creationTimestamp"] = json!(metadata.creation_timestamp);
     }
     if kind == Kind::Namespace {
         whole["metadata"]["uid"] = json!(metadata.uid);
