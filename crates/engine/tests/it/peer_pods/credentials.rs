@@ -1,0 +1,89 @@
+//! Credentials: of a person, asked for, or of a cloud that trusts the cluster.
+
+use osc_api::names;
+use osc_api::peerpods;
+use osc_engine::Kind;
+use osc_engine::observed::Sts;
+use rstest::rstest;
+use serde_json::json;
+
+use super::enabled;
+use crate::cloud::SETTINGS;
+use crate::world::{KATA, World};
+
+#[test]
+fn credentials_are_asked_for_on_the_clusters_own_cloud_and_given_back() {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.cluster.capabilities.credentials_requests = true;
+    world.put(Kind::Infrastructure, names::INFRASTRUCTURE, json!({"status": {"platform": "AWS"}}));
+    world.delete_own(Kind::Secret, peerpods::CREDENTIALS);
+    let mut world = enabled(world);
+    let request = "openshift-sandboxed-containers-aws";
+    let id = osc_engine::ObjectId::namespaced(
+        Kind::CredentialsRequest,
+        peerpods::CREDENTIALS_REQUEST_NAMESPACE,
+        request,
+    );
+    let asked = world.cluster.objects.get(&id).unwrap();
+    assert_eq!(asked["spec"]["secretRef"]["name"], "cco-secret");
+    assert_eq!(world.condition(KATA, "Degraded"), "False AsExpected: ", "asking is no mistake");
+    // The Cloud Credential Operator answers.
+    let digests = json!({"aws_access_key_id": "a", "aws_secret_access_key": "b", "credentials": "c"});
+    world.put_own(Kind::Secret, peerpods::CLOUD_CREDENTIALS, json!({"digests": digests}));
+    world.run();
+    let secret = world.own(Kind::Secret, peerpods::CREDENTIALS).unwrap();
+    assert_eq!(secret["metadata"]["labels"][peerpods::REQUESTED_LABEL], "true");
+    assert_eq!(secret["metadata"]["ownerReferences"][0]["name"], "cco-secret");
+    assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Ready"));
+    // It changes them.
+    let before = secret["metadata"]["annotations"][peerpods::SOURCE_DIGEST].clone();
+    world.edit_own(Kind::Secret, peerpods::CLOUD_CREDENTIALS, |secret| {
+        secret["digests"]["aws_access_key_id"] = json!("z");
+    });
+    world.run();
+    let secret = world.own(Kind::Secret, peerpods::CREDENTIALS).unwrap();
+    assert_ne!(secret["metadata"]["annotations"][peerpods::SOURCE_DIGEST], before);
+    world.remove(KATA);
+    world.run();
+    assert!(!world.cluster.objects.contains_key(&id));
+    assert!(world.kata_config(KATA).is_none());
+}
+
+#[rstest]
+#[case::aws(Sts::Aws { role: "arn:aws:iam::1:role/x".to_owned() }, "aws")]
+fn credentials_of_a_cloud_that_trusts_the_cluster_are_written_and_removed(
+    #[case] sts: Sts,
+    #[case] cloud: &str,
+) {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.settings.peer_pods.sts = Some(sts);
+    world.delete_own(Kind::Secret, peerpods::CREDENTIALS);
+    world.create(KATA, json!({"enablePeerPods": true}));
+    world.run_until(|world| world.own(Kind::Secret, peerpods::CREDENTIALS).is_some());
+    // Only their digests are ever seen.
+    world.edit_own(Kind::Secret, peerpods::CREDENTIALS, |secret| {
+        let data = secret.as_object_mut().unwrap().remove("stringData").unwrap();
+        secret["digests"] = data;
+    });
+    world.run();
+    let secret = world.own(Kind::Secret, peerpods::CREDENTIALS).unwrap();
+    assert_eq!(secret["metadata"]["labels"][peerpods::STS_LABEL], cloud);
+    let volumes =
+        world.own(Kind::DaemonSet, peerpods::ADAPTOR).unwrap()["spec"]["template"]["spec"]["volumes"].clone();
+    assert!(volumes.as_array().unwrap().iter().any(|volume| volume["name"] == "bound-sa-token"));
+    world.remove(KATA);
+    world.run();
+    assert!(world.own(Kind::Secret, peerpods::CREDENTIALS).is_none());
+}
+
+#[test]
+fn a_secret_of_a_person_is_never_touched() {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.settings.peer_pods.sts = Some(Sts::Aws { role: "arn".to_owned() });
+    let before = world.own(Kind::Secret, peerpods::CREDENTIALS).unwrap().clone();
+    world.put_own(Kind::Secret, peerpods::CLOUD_CREDENTIALS, json!({"digests": {"aws_access_key_id": "a"}}));
+    let mut world = enabled(world);
+    world.remove(KATA);
+    world.run();
+    assert_eq!(world.own(Kind::Secret, peerpods::CREDENTIALS), Some(&before));
+}

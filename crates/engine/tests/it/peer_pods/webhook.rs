@@ -1,0 +1,66 @@
+//! The webhook: who is asked about pods, and when.
+
+use osc_api::peerpods::webhook;
+use osc_engine::Kind;
+use rstest::rstest;
+use serde_json::json;
+
+use super::enabled;
+use crate::cloud::{SETTINGS, assert_nothing_left};
+use crate::world::{KATA, World};
+
+/// API servers must not be told to ask a webhook that is gone, or that is not there yet.
+#[test]
+fn nobody_is_asked_while_nobody_answers() {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.create(KATA, json!({"enablePeerPods": true}));
+    let check = |world: &World| {
+        let asked = world.object(Kind::MutatingWebhookConfiguration, webhook::CONFIGURATION).is_some();
+        let server = world.own(Kind::Deployment, webhook::DEPLOYMENT);
+        let answers = server.is_some_and(|server| server["status"]["availableReplicas"] == 2);
+        assert!(!asked || answers && world.own(Kind::Service, webhook::SERVICE).is_some());
+        false
+    };
+    world.run_until(check);
+    world.remove(KATA);
+    world.run_until(check);
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn nobody_is_asked_before_the_api_server_has_told_its_release() {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.cluster.capabilities.release_known = false;
+    let mut world = enabled(world);
+    assert!(world.object(Kind::MutatingWebhookConfiguration, webhook::CONFIGURATION).is_none());
+    world.cluster.capabilities.release_known = true;
+    world.run();
+    assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Ready"));
+}
+
+#[test]
+fn a_webhook_that_does_not_start_keeps_the_class_away() {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.cloud.no_webhook = true;
+    let world = enabled(world);
+    assert!(world.object(Kind::RuntimeClass, "kata-remote").is_none());
+    assert_eq!(
+        world.condition(KATA, "Ready"),
+        "False PeerPods: Kata is installed on 2 nodes; pods use it with runtimeClassName: kata; peer pods cannot be used \
+         yet: the webhook starts"
+    );
+}
+
+#[rstest]
+#[case::with_conditions(true, "Fail")]
+#[case::without(false, "Ignore")]
+fn a_webhook_that_fails_keeps_no_other_pod_away(#[case] conditions: bool, #[case] policy: &str) {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.cluster.capabilities.match_conditions = conditions;
+    let world = enabled(world);
+    let webhook =
+        &world.object(Kind::MutatingWebhookConfiguration, webhook::CONFIGURATION).unwrap()["webhooks"][0];
+    assert_eq!(webhook["failurePolicy"], policy);
+    assert_eq!(webhook["matchConditions"].is_array(), conditions);
+    assert_eq!(webhook["rules"][0]["operations"], json!(["CREATE"]));
+}
