@@ -6,9 +6,9 @@ use osc_engine::Kind;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{enabled, usable};
+use super::{assert_degraded, enabled, set, usable};
 use crate::cloud::SETTINGS;
-use crate::world::{KATA, World};
+use crate::world::World;
 
 #[test]
 fn the_limit_holds_at_once_whoever_changes_it() {
@@ -22,9 +22,7 @@ fn the_limit_holds_at_once_whoever_changes_it() {
     assert_eq!(world.node("worker-1").vms.as_deref(), Some("4"));
     assert_eq!(world.setting("PEERPODS_LIMIT_PER_NODE"), Some("4"));
     // As newer releases have it.
-    world.edit_own(Kind::ConfigMap, peerpods::SETTINGS, |map| {
-        map["data"]["PEERPODS_LIMIT_PER_NODE"] = json!("7");
-    });
+    set(&mut world, "PEERPODS_LIMIT_PER_NODE", "7");
     world.run();
     assert_eq!(world.node("worker-0").vms.as_deref(), Some("7"));
     let limit = world.own(Kind::PeerPodConfig, peerpods::PEER_POD_CONFIG).unwrap();
@@ -37,7 +35,7 @@ fn the_limit_holds_at_once_whoever_changes_it() {
     });
     world.run();
     assert_eq!(world.node("worker-0").vms.as_deref(), Some("7"));
-    assert!(world.condition(KATA, "Degraded").contains("spec.limit is \"many\""));
+    assert_degraded(&world, &["spec.limit is \"many\""]);
 }
 
 #[test]
@@ -51,7 +49,7 @@ fn adaptors_are_restarted_when_what_they_read_changes_and_only_then() {
     });
     world.run();
     assert_eq!(template(&world), first, "a note is no setting");
-    world.edit_own(Kind::ConfigMap, peerpods::SETTINGS, |map| map["data"]["TAGS"] = json!("team=shop"));
+    set(&mut world, "TAGS", "team=shop");
     world.run();
     let second = template(&world);
     assert_ne!(second, first);

@@ -7,7 +7,7 @@ use osc_engine::observed::Sts;
 use rstest::rstest;
 use serde_json::json;
 
-use super::enabled;
+use super::{assert_ready, enabled, removed};
 use crate::cloud::SETTINGS;
 use crate::world::{KATA, World};
 
@@ -34,7 +34,7 @@ fn credentials_are_asked_for_on_the_clusters_own_cloud_and_given_back() {
     let secret = world.own(Kind::Secret, peerpods::CREDENTIALS).unwrap();
     assert_eq!(secret["metadata"]["labels"][peerpods::REQUESTED_LABEL], "true");
     assert_eq!(secret["metadata"]["ownerReferences"][0]["name"], "cco-secret");
-    assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Ready"));
+    assert_ready(&world);
     // It changes them.
     let before = secret["metadata"]["annotations"][peerpods::SOURCE_DIGEST].clone();
     world.edit_own(Kind::Secret, peerpods::CLOUD_CREDENTIALS, |secret| {
@@ -43,10 +43,8 @@ fn credentials_are_asked_for_on_the_clusters_own_cloud_and_given_back() {
     world.run();
     let secret = world.own(Kind::Secret, peerpods::CREDENTIALS).unwrap();
     assert_ne!(secret["metadata"]["annotations"][peerpods::SOURCE_DIGEST], before);
-    world.remove(KATA);
-    world.run();
+    removed(&mut world);
     assert!(!world.cluster.objects.contains_key(&id));
-    assert!(world.kata_config(KATA).is_none());
 }
 
 #[rstest]

@@ -5,7 +5,7 @@ use osc_engine::Kind;
 use osc_engine::observed::PeerPodView;
 use serde_json::json;
 
-use super::enabled;
+use super::{assert_degraded, assert_ready, enabled, removed};
 use crate::cloud::SETTINGS;
 use crate::world::{KATA, World};
 
@@ -41,11 +41,9 @@ fn a_webhook_configuration_of_somebody_else_is_left_alone() {
     world.run();
     world.respec(KATA, json!({"enablePeerPods": true}));
     world.run();
-    assert!(world.condition(KATA, "Degraded").contains("PeerPodsWebhookCollision"));
+    assert_degraded(&world, &["PeerPodsWebhookCollision"]);
     assert!(world.object(Kind::RuntimeClass, "kata-remote").is_none());
-    world.remove(KATA);
-    world.run();
-    assert!(world.kata_config(KATA).is_none());
+    removed(&mut world);
     assert_eq!(world.object(Kind::MutatingWebhookConfiguration, webhook::CONFIGURATION).cloned(), before);
 }
 
@@ -57,9 +55,7 @@ fn peer_pods_of_somebody_else_are_none_of_ours() {
     world.cluster.peer_pods.push(PeerPodView { name: "theirs".to_owned(), ..PeerPodView::default() });
     world.node_mut("worker-0").vms = Some("5".to_owned());
     world.run();
-    assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Ready"));
+    assert_ready(&world);
     assert_eq!(world.node("worker-0").vms.as_deref(), Some("5"));
-    world.remove(KATA);
-    world.run();
-    assert!(world.kata_config(KATA).is_none());
+    removed(&mut world);
 }

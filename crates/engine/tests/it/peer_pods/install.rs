@@ -4,7 +4,7 @@ use osc_api::peerpods::{self, webhook};
 use osc_engine::Kind;
 use serde_json::{Value, json};
 
-use super::{told, usable};
+use super::{assert_ready, told, usable};
 use crate::cloud::{IMAGE, SETTINGS};
 use crate::world::{KATA, World};
 
@@ -83,5 +83,5 @@ fn a_job_waits_until_nodes_are_left_alone() {
         }
         false
     });
-    assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Ready"));
+    assert_ready(&world);
 }

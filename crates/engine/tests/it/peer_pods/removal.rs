@@ -6,17 +6,26 @@ use osc_engine::Kind;
 use osc_engine::observed::PeerPodView;
 use serde_json::json;
 
-use super::{told, usable};
-use crate::cloud::{IMAGE, SETTINGS, assert_nothing_left};
+use super::{assert_degraded, assert_gone, image_begun, removed, set, told, usable};
+use crate::cloud::{IMAGE, assert_nothing_left};
 use crate::removal::assert_clean;
-use crate::world::{KATA, World};
+use crate::world::KATA;
+
+/// A virtual machine of namespace `shop`.
+fn peer_pod(name: &str) -> PeerPodView {
+    PeerPodView {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+        provider: "aws".to_owned(),
+        instance: "i-1".to_owned(),
+        ..PeerPodView::default()
+    }
+}
 
 #[test]
 fn everything_goes_again() {
     let mut world = usable();
-    world.remove(KATA);
-    world.run();
-    assert!(world.kata_config(KATA).is_none());
+    removed(&mut world);
     assert_clean(&world);
     assert_nothing_left(&world);
     let deletion = told(&world);
@@ -38,59 +47,41 @@ fn everything_goes_again() {
 fn virtual_machines_go_before_who_deletes_them() {
     let mut world = usable();
     world.cluster.peer_pods.push(PeerPodView {
-        namespace: "shop".to_owned(),
-        name: "web-resource-x1y2z".to_owned(),
-        provider: "aws".to_owned(),
-        instance: "i-1".to_owned(),
         deleted: Some(world.cluster.now),
         error: Some("request limit exceeded".to_owned()),
+        ..peer_pod("web-resource-x1y2z")
     });
     world.remove(KATA);
     world.run();
     assert!(world.own(Kind::DaemonSet, peerpods::ADAPTOR).is_some());
     assert!(world.object(Kind::MutatingWebhookConfiguration, webhook::CONFIGURATION).is_none());
-    let words = world.condition(KATA, "Degraded");
-    for part in
-        ["PeerPodStuck", "virtual machine i-1 of PeerPod shop/web-resource-x1y2z", "request limit exceeded"]
-    {
-        assert!(words.contains(part), "{part} is not in: {words}");
-    }
+    assert_degraded(
+        &world,
+        &["PeerPodStuck", "virtual machine i-1 of PeerPod shop/web-resource-x1y2z", "request limit exceeded"],
+    );
     world.cluster.peer_pods.clear();
     world.run();
-    assert!(world.kata_config(KATA).is_none());
+    assert_gone(&world);
     assert_nothing_left(&world);
 }
 
 #[test]
 fn a_machine_that_nobody_deletes_is_told_after_a_while() {
     let mut world = usable();
-    world.cluster.peer_pods.push(PeerPodView {
-        namespace: "shop".to_owned(),
-        name: "web".to_owned(),
-        provider: "aws".to_owned(),
-        instance: "i-1".to_owned(),
-        deleted: Some(world.cluster.now),
-        error: None,
-    });
+    world.cluster.peer_pods.push(PeerPodView { deleted: Some(world.cluster.now), ..peer_pod("web") });
     world.remove(KATA);
     world.run();
     assert_eq!(world.condition(KATA, "Degraded"), "False AsExpected: ");
     let wake = world.plan().wake_at.unwrap();
     world.advance(wake.duration_since(world.cluster.now) + SignedDuration::from_secs(1));
     world.run();
-    assert!(world.condition(KATA, "Degraded").contains("PeerPodStuck"));
+    assert_degraded(&world, &["PeerPodStuck"]);
 }
 
 #[test]
 fn a_peer_pod_that_no_pod_owns_is_asked_to_go() {
     let mut world = usable();
-    world.cluster.peer_pods.push(PeerPodView {
-        namespace: "shop".to_owned(),
-        name: "orphan".to_owned(),
-        provider: "aws".to_owned(),
-        instance: "i-1".to_owned(),
-        ..PeerPodView::default()
-    });
+    world.cluster.peer_pods.push(peer_pod("orphan"));
     world.remove(KATA);
     world.run_until(|world| {
         world.trace.iter().any(|step| step.contains("PeerPod") && step.contains("orphan"))
@@ -98,7 +89,7 @@ fn a_peer_pod_that_no_pod_owns_is_asked_to_go() {
     assert!(world.trace.iter().any(|step| step.starts_with("Delete") && step.contains("orphan")));
     world.cluster.peer_pods.clear();
     world.run();
-    assert!(world.kata_config(KATA).is_none());
+    assert_gone(&world);
 }
 
 #[test]
@@ -111,17 +102,16 @@ fn a_deletion_that_fails_holds_and_tells_the_way_out() {
         world.condition(KATA, "InProgress"),
         "True PodVMImageJobFailed: Failed to delete Pod VM Image"
     );
-    let words = world.condition(KATA, "Degraded");
-    assert!(words.contains("not authorized") && words.contains("LATEST_AMI_ID-"), "{words}");
+    assert_degraded(&world, &["not authorized", "LATEST_AMI_ID-"]);
     // The way out that was told: to leave the image.
     world.edit_own(Kind::ConfigMap, peerpods::SETTINGS, |map| {
         map["metadata"]["annotations"] = json!({});
     });
     world.run();
-    assert!(world.kata_config(KATA).is_none());
+    assert_gone(&world);
 }
 
-/// So does one that deletes, and nobody has to say so.
+/// As one that makes an image does, and nobody has to say so.
 #[test]
 fn a_deletion_that_failed_runs_again_after_an_hour() {
     let mut world = usable();
@@ -132,7 +122,7 @@ fn a_deletion_that_failed_runs_again_after_an_hour() {
     world.cloud.fails = None;
     world.cluster.now += SignedDuration::from_hours(1);
     world.run();
-    assert!(world.kata_config(KATA).is_none(), "{}", world.condition(KATA, "Degraded"));
+    assert_gone(&world);
     assert!(world.cloud.images.is_empty());
 }
 
@@ -140,9 +130,7 @@ fn a_deletion_that_failed_runs_again_after_an_hour() {
 fn without_credentials_the_image_is_left_and_told_and_removal_goes_on() {
     let mut world = usable();
     world.delete_own(Kind::Secret, peerpods::CREDENTIALS);
-    world.remove(KATA);
-    world.run();
-    assert!(world.kata_config(KATA).is_none(), "{}", world.condition(KATA, "Degraded"));
+    removed(&mut world);
     assert!(world.cloud.images.contains(IMAGE), "nobody could delete it");
     let event = world.events.iter().find(|event| event.reason == "PodVMImageLeft").unwrap();
     assert!(event.message.contains(IMAGE) && event.message.contains("peer-pods-secret"), "{}", event.message);
@@ -152,13 +140,9 @@ fn without_credentials_the_image_is_left_and_told_and_removal_goes_on() {
 #[test]
 fn an_image_that_no_key_names_any_more_goes_all_the_same() {
     let mut world = usable();
-    world.edit_own(Kind::ConfigMap, peerpods::SETTINGS, |map| {
-        map["data"]["PODVM_AMI_ID"] = json!("ami-22222222222222222");
-    });
+    set(&mut world, "PODVM_AMI_ID", "ami-22222222222222222");
     world.run();
-    world.remove(KATA);
-    world.run();
-    assert!(world.kata_config(KATA).is_none());
+    removed(&mut world);
     assert!(world.cloud.images.is_empty(), "{:?}", world.cloud.images);
     assert_eq!(world.setting("PODVM_AMI_ID"), Some("ami-22222222222222222"), "that one is a person's");
 }
@@ -166,13 +150,10 @@ fn an_image_that_no_key_names_any_more_goes_all_the_same() {
 /// Deleted by somebody who wanted it to run again, and then everything is removed.
 #[test]
 fn what_a_job_had_begun_is_remembered_when_the_job_is_gone() {
-    let mut world = World::for_peer_pods(&SETTINGS);
-    world.cloud.slow = true;
-    world.create(KATA, json!({"enablePeerPods": true}));
-    world.run_until(|world| world.cloud.begun);
+    let mut world = image_begun();
     world.remove(KATA);
     world.delete_own(Kind::Job, peerpods::IMAGE_CREATION);
     world.run();
-    assert!(world.kata_config(KATA).is_none());
+    assert_gone(&world);
     assert_nothing_left(&world);
 }

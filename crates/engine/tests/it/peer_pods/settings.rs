@@ -5,7 +5,7 @@ use osc_engine::Kind;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{enabled, usable};
+use super::{assert_degraded, assert_ready, enabled, set, usable};
 use crate::cloud::SETTINGS;
 use crate::world::{KATA, World};
 
@@ -15,9 +15,10 @@ fn what_is_wrong_is_told_and_nothing_is_made() {
     let world = enabled(World::for_peer_pods(&settings));
     let words = world.condition(KATA, "Degraded");
     assert!(words.starts_with("True PeerPodsMisconfigured: peer pods cannot work like this: "), "{words}");
-    for part in ["AWS_SUBNET_ID is not set", "VXLAN_PORT is \"many\"", "osc peerpods check tells more"] {
-        assert!(words.contains(part), "{part} is not in: {words}");
-    }
+    assert_degraded(
+        &world,
+        &["AWS_SUBNET_ID is not set", "VXLAN_PORT is \"many\"", "osc peerpods check tells more"],
+    );
     assert!(world.own(Kind::Job, peerpods::IMAGE_CREATION).is_none());
     assert!(world.own(Kind::DaemonSet, peerpods::ADAPTOR).is_none());
     assert!(world.object(Kind::RuntimeClass, "kata").is_some(), "Kata itself is installed");
@@ -31,18 +32,18 @@ fn what_is_missing_is_told_and_comes_later(#[case] kind: Kind, #[case] name: &st
     let object = world.own(kind, name).unwrap().clone();
     world.delete_own(kind, name);
     let mut world = enabled(world);
-    assert!(world.condition(KATA, "Degraded").contains(words), "{}", world.condition(KATA, "Degraded"));
+    assert_degraded(&world, &[words]);
     world.put_own(kind, name, object);
     world.run();
-    assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Degraded"));
+    assert_ready(&world);
 }
 
 #[test]
 fn wrong_settings_later_take_nothing_away() {
     let mut world = usable();
-    world.edit_own(Kind::ConfigMap, peerpods::SETTINGS, |map| map["data"]["VXLAN_PORT"] = json!("many"));
+    set(&mut world, "VXLAN_PORT", "many");
     world.run();
-    assert!(world.condition(KATA, "Degraded").contains("VXLAN_PORT"));
+    assert_degraded(&world, &["VXLAN_PORT"]);
     assert!(world.own(Kind::DaemonSet, peerpods::ADAPTOR).is_some());
     assert!(world.object(Kind::RuntimeClass, "kata-remote").is_some());
     assert_eq!(world.node("worker-0").vms.as_deref(), Some("10"));
@@ -70,7 +71,7 @@ fn an_image_that_nobody_can_make_is_refused_in_words(
         world.condition(KATA, "InProgress"),
         "True PodVMImageUnsupportedProvider: Pod VM image provider is unsupported"
     );
-    assert!(world.condition(KATA, "Degraded").contains(key), "{}", world.condition(KATA, "Degraded"));
+    assert_degraded(&world, &[key]);
 }
 
 #[rstest]
@@ -89,7 +90,7 @@ fn what_the_operator_lacks_is_told(#[case] word: &str) {
         _ => world.cluster.capabilities.peer_pods = false,
     }
     let world = enabled(world);
-    assert!(world.condition(KATA, "Degraded").contains(word), "{}", world.condition(KATA, "Degraded"));
+    assert_degraded(&world, &[word]);
     assert!(world.condition(KATA, "Ready").starts_with("False PeerPods"));
     assert!(world.object(Kind::RuntimeClass, "kata-remote").is_none());
 }

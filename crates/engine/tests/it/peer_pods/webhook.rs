@@ -5,15 +5,14 @@ use osc_engine::Kind;
 use rstest::rstest;
 use serde_json::json;
 
-use super::enabled;
+use super::{asked_for, assert_ready, enabled};
 use crate::cloud::{SETTINGS, assert_nothing_left};
 use crate::world::{KATA, World};
 
 /// API servers must not be told to ask a webhook that is gone, or that is not there yet.
 #[test]
 fn nobody_is_asked_while_nobody_answers() {
-    let mut world = World::for_peer_pods(&SETTINGS);
-    world.create(KATA, json!({"enablePeerPods": true}));
+    let mut world = asked_for();
     let check = |world: &World| {
         let asked = world.object(Kind::MutatingWebhookConfiguration, webhook::CONFIGURATION).is_some();
         let server = world.own(Kind::Deployment, webhook::DEPLOYMENT);
@@ -35,7 +34,7 @@ fn nobody_is_asked_before_the_api_server_has_told_its_release() {
     assert!(world.object(Kind::MutatingWebhookConfiguration, webhook::CONFIGURATION).is_none());
     world.cluster.capabilities.release_known = true;
     world.run();
-    assert!(world.condition(KATA, "Ready").starts_with("True "), "{}", world.condition(KATA, "Ready"));
+    assert_ready(&world);
 }
 
 #[test]
