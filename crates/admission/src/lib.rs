@@ -11,6 +11,7 @@
 //! - [`review`]: from the bytes of a question to the bytes of its answer.
 //! - [`server`]: HTTPS on a socket. [`certificate`]: with which certificate, which may change while it serves; [`tls`]: with which versions and
 //!   suites. [`bind`]: where.
+//! - [`logs`]: how a program tells what it does.
 //!
 //! `src/bin/osc-webhook` is the program that serves [`peer_pod`].
 
@@ -18,6 +19,7 @@ mod annotations;
 pub mod bind;
 pub mod certificate;
 pub mod kata_config;
+pub mod logs;
 pub mod memory_overhead;
 pub mod peer_pod;
 pub mod review;

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use osc_admission::logs::LogFormat;
 use osc_operator::metrics::Metrics;
 use osc_operator::{Options, WallClock, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// How the operator calls itself in audit logs.
 const USER_AGENT: &str = concat!("osc-operator/", env!("CARGO_PKG_VERSION"));
@@ -26,32 +26,15 @@ struct Arguments {
     log_format: LogFormat,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    init_logs(arguments.log_format);
+    arguments.log_format.init();
     match start(arguments.options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("osc-operator: {error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn init_logs(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Json => logs.json().init(),
-        LogFormat::Text => logs.init(),
     }
 }
 

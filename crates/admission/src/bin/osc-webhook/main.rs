@@ -15,30 +15,20 @@ use osc_admission::peer_pod::Settings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 use metrics::Metrics;
-use options::{Arguments, LogFormat};
+use options::Arguments;
 use plain::Sources;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    init_logs(arguments.log_format);
+    arguments.log_format.init();
     match start(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("osc-webhook: {error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn init_logs(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Json => logs.json().init(),
-        LogFormat::Text => logs.init(),
     }
 }
 

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use osc_admission::bind::{BindAddress, bind_address};
+use osc_admission::logs::LogFormat;
 use osc_api::peerpods::webhook;
 
 /// Counts peer pods, and says how large their virtual machines are to be, when the API server asks.
@@ -59,12 +60,4 @@ impl Arguments {
     pub fn drain(&self) -> Duration {
         Duration::from_millis(self.drain_ms)
     }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
 }
