@@ -134,6 +134,25 @@ impl Error {
     }
 }
 
+/// A setting or credential that is missing or wrong, apart from what to do about it. No text contains a credential.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {found}; {todo}")]
+pub struct SettingError {
+    /// Its key.
+    pub key: String,
+    /// What was found.
+    pub found: String,
+    /// What to do.
+    pub todo: String,
+}
+
+impl SettingError {
+    /// A setting, what was found, and what to do.
+    pub fn new(key: &str, found: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), found: found.into(), todo: todo.into() }
+    }
+}
+
 /// Why a virtual machine was not created, and what is left of the try.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{error}{}", self.left_words())]

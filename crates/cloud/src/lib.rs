@@ -28,7 +28,7 @@ mod provider;
 mod tags;
 
 pub use account::{Account, Clouds, Connect, Secret};
-pub use error::{CreateError, Error};
+pub use error::{CreateError, Error, SettingError};
 pub use name::{NAME_PREFIX, is_vm_name, vm_name};
 pub use provider::{Deletion, Instance, InstanceSpec, Owner, Provider};
 pub use tags::Tags;

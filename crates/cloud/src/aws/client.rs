@@ -16,6 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::credentials::{Login, Source};
 use super::error::{Error, Refusal, Result};
 use super::{sts, xml};
+use crate::SettingError;
 use crate::http_client::{self, Redirects};
 
 /// The longest answer that is read: a page of instances has far less.
@@ -97,18 +98,14 @@ impl Client {
     /// From the keys of `peer-pods-cm` and `peer-pods-secret`, and the endpoints of the environment.
     pub fn new(settings: &BTreeMap<String, String>) -> Result<Self> {
         let get = |key: &str| settings.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
-        let region = get("AWS_REGION").ok_or_else(|| Error::Setting {
-            key: "AWS_REGION".to_owned(),
-            found: "not set".to_owned(),
-            todo: "set it in config map peer-pods-cm to the region of the cluster, for instance eu-west-1"
-                .to_owned(),
+        let region = get("AWS_REGION").ok_or_else(|| {
+            let todo =
+                "set it in config map peer-pods-cm to the region of the cluster, for instance eu-west-1";
+            SettingError::new("AWS_REGION", "not set", todo)
         })?;
         if !region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
-            return Err(Error::Setting {
-                key: "AWS_REGION".to_owned(),
-                found: format!("{region:?} is no region"),
-                todo: "a region looks like eu-west-1".to_owned(),
-            });
+            let found = format!("{region:?} is no region");
+            return Err(SettingError::new("AWS_REGION", found, "a region looks like eu-west-1").into());
         }
         let mut endpoints = BTreeMap::new();
         for service in [Service::Ec2, Service::S3, Service::Sts] {
@@ -119,11 +116,8 @@ impl Client {
                 continue;
             };
             if !value.starts_with("https://") && !value.starts_with("http://") {
-                return Err(Error::Setting {
-                    key: key.to_owned(),
-                    found: format!("{value:?} is no address"),
-                    todo: "an endpoint looks like https://vpce-1.ec2.eu-west-1.vpce.amazonaws.com".to_owned(),
-                });
+                let todo = "an endpoint looks like https://vpce-1.ec2.eu-west-1.vpce.amazonaws.com";
+                return Err(SettingError::new(key, format!("{value:?} is no address"), todo).into());
             }
             endpoints.insert(service.name(), value.trim_end_matches('/').to_owned());
         }

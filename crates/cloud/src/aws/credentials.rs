@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 
 use super::error::{Error, Result};
+use crate::SettingError;
 
 /// Keys of a role are renewed this long before they end.
 const EARLY: Duration = Duration::from_mins(5);
@@ -44,14 +45,13 @@ impl fmt::Debug for Login {
 
 impl Login {
     /// From the keys of `peer-pods-secret`. An empty value is no value.
-    pub fn from_settings(settings: &BTreeMap<String, String>) -> Result<Self> {
+    pub fn from_settings(settings: &BTreeMap<String, String>) -> std::result::Result<Self, SettingError> {
         let get = |key: &str| settings.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
         let keys = (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY"));
         let role = (get("AWS_ROLE_ARN"), get("AWS_WEB_IDENTITY_TOKEN_FILE"));
-        let half = |missing: &str, present: &str| Error::Setting {
-            key: missing.to_owned(),
-            found: format!("not set, but {present} is"),
-            todo: "set both of them in secret peer-pods-secret".to_owned(),
+        let half = |missing: &str, present: &str| {
+            let found = format!("not set, but {present} is");
+            SettingError::new(missing, found, "set both of them in secret peer-pods-secret")
         };
         match (keys, role) {
             ((Some(id), Some(secret)), _) => Ok(Self::Keys {
@@ -66,13 +66,12 @@ impl Login {
             }
             (_, (Some(_), None)) => Err(half("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")),
             (_, (None, Some(_))) => Err(half("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE")),
-            ((None, None), (None, None)) => Err(Error::Setting {
-                key: "AWS_ACCESS_KEY_ID".to_owned(),
-                found: "secret peer-pods-secret has no credentials".to_owned(),
-                todo: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_ROLE_ARN and \
-                       AWS_WEB_IDENTITY_TOKEN_FILE"
-                    .to_owned(),
-            }),
+            ((None, None), (None, None)) => Err(SettingError::new(
+                "AWS_ACCESS_KEY_ID",
+                "secret peer-pods-secret has no credentials",
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_ROLE_ARN and \
+                 AWS_WEB_IDENTITY_TOKEN_FILE",
+            )),
         }
     }
 }
@@ -119,7 +118,7 @@ impl Source {
         if let Some(session) = held.as_ref().filter(|session| session.until > now + EARLY) {
             return Ok(session.keys.clone());
         }
-        match token(token_file).and_then(|token| assume(role, &token)) {
+        match token(token_file).map_err(Error::from).and_then(|token| assume(role, &token)) {
             Ok(session) => {
                 let keys = session.keys.clone();
                 *held = Some(session);
@@ -143,11 +142,10 @@ impl Source {
     }
 }
 
-fn token(file: &str) -> Result<String> {
-    let wrong = |found: String| Error::Setting {
-        key: "AWS_WEB_IDENTITY_TOKEN_FILE".to_owned(),
-        found,
-        todo: "the token of the service account has to be mounted there".to_owned(),
+fn token(file: &str) -> std::result::Result<String, SettingError> {
+    let wrong = |found: String| {
+        let todo = "the token of the service account has to be mounted there";
+        SettingError::new("AWS_WEB_IDENTITY_TOKEN_FILE", found, todo)
     };
     let token =
         std::fs::read_to_string(file).map_err(|error| wrong(format!("{file} cannot be read: {error}")))?;
@@ -193,7 +191,7 @@ mod tests {
     }
 
     fn failure() -> Error {
-        Error::Setting { key: "role".to_owned(), found: "refused".to_owned(), todo: "nothing".to_owned() }
+        SettingError::new("role", "refused", "nothing").into()
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::SettingError;
+
 /// Result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -28,15 +30,8 @@ const PASSING: [&str; 5] =
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting or credential is missing or wrong.
-    #[error("{key}: {found}; {todo}")]
-    Setting {
-        /// Its key.
-        key: String,
-        /// What was found.
-        found: String,
-        /// What to do.
-        todo: String,
-    },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// AWS answered that it will not.
     #[error(transparent)]
     Refused(Box<Refusal>),
@@ -166,7 +161,7 @@ impl Error {
                 self.is_throttling() || PASSING.contains(&refusal.code.as_str()) || refusal.status >= 500
             }
             Self::Unreachable { .. } => true,
-            Self::Setting { .. } | Self::Answer { .. } => false,
+            Self::Setting(_) | Self::Answer { .. } => false,
         }
     }
 

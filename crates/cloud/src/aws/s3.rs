@@ -16,6 +16,7 @@ use super::Aws;
 use super::client::{Call, Reply, Service};
 use super::error::{Error, Result};
 use super::xml;
+use crate::SettingError;
 
 /// So many parts an upload may have.
 const MOST_PARTS: u64 = 10_000;
@@ -216,10 +217,9 @@ impl Aws {
         source: &str,
         mut progress: impl FnMut(u64),
     ) -> Result<()> {
-        let unreadable = |error: std::io::Error| Error::Setting {
-            key: file.display().to_string(),
-            found: format!("cannot be read: {error}"),
-            todo: "look at the disk of /store".to_owned(),
+        let unreadable = |error: std::io::Error| {
+            let found = format!("cannot be read: {error}");
+            SettingError::new(&file.display().to_string(), found, "look at the disk of /store")
         };
         let mut disk = File::open(file).map_err(unreadable)?;
         let size = disk.metadata().map_err(unreadable)?.len();

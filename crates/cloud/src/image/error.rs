@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::SettingError;
+
 /// Result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -9,15 +11,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting is missing or cannot be used.
-    #[error("{key}: {found}; {todo}")]
-    Setting {
-        /// Its key.
-        key: String,
-        /// What was found.
-        found: String,
-        /// What to do.
-        todo: String,
-    },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// This release cannot do that.
     #[error("{0}")]
     Unsupported(String),
@@ -72,7 +67,7 @@ pub enum Error {
 impl Error {
     /// A setting.
     pub fn setting(key: &str, found: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self::Setting { key: key.to_owned(), found: found.into(), todo: todo.into() }
+        SettingError::new(key, found, todo).into()
     }
 
     /// A file of the job.
@@ -100,7 +95,7 @@ impl Error {
 impl From<crate::aws::Error> for Error {
     fn from(error: crate::aws::Error) -> Self {
         match error {
-            crate::aws::Error::Setting { key, found, todo } => Self::Setting { key, found, todo },
+            crate::aws::Error::Setting(setting) => Self::Setting(setting),
             other => Self::Cloud(other.to_string()),
         }
     }

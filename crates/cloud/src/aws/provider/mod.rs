@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use super::error::Error as AwsError;
 use super::{Aws, Machine, NewMachine};
 use crate::{
-    Account, CreateError, Deletion, Error, Instance, InstanceSpec, Kind, Owner, Provider, Tags, is_vm_name,
+    Account, CreateError, Deletion, Error, Instance, InstanceSpec, Kind, Owner, Provider, SettingError, Tags,
+    is_vm_name,
 };
 
 const KIND: Kind = Kind::Aws;
@@ -370,7 +371,7 @@ impl From<AwsError> for Error {
     fn from(error: AwsError) -> Self {
         let message = error.to_string();
         match &error {
-            AwsError::Setting { key, found, todo } => match super::known_key(key) {
+            AwsError::Setting(SettingError { key, found, todo }) => match super::known_key(key) {
                 Some(key) => Self::Setting { key, problem: format!("cannot be used: {found}; {todo}") },
                 None => Self::Refused { kind: KIND, action: "log in".to_owned(), message },
             },
