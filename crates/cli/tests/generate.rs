@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::Write as _;
+#[path = "peerpods/kubectl.rs"]
+mod kubectl;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use osc_devcluster::server::{Server, ServerConfig};
 use osc_devcluster::sim::topology::{Kind, Topology};
@@ -58,9 +60,9 @@ impl Cluster {
             let generated = osc(&arguments, Some(&kubeconfig));
             let text = String::from_utf8(generated.stdout).unwrap();
             assert!(generated.status.success(), "{}", String::from_utf8_lossy(&generated.stderr));
-            let first = kubectl(&kubeconfig, &text);
+            let first = kubectl::apply(&kubeconfig, &text);
             assert!(first.lines().all(|line| !line.contains("error")), "{first}");
-            kubectl(&kubeconfig, &text).lines().map(str::to_owned).collect()
+            kubectl::apply(&kubeconfig, &text).lines().map(str::to_owned).collect()
         })
         .await
         .unwrap()
@@ -87,22 +89,6 @@ fn osc(arguments: &str, kubeconfig: Option<&Path>) -> Output {
         command.arg("--kubeconfig").arg(kubeconfig);
     }
     command.output().unwrap()
-}
-
-fn kubectl(kubeconfig: &Path, input: &str) -> String {
-    let mut child = Command::new("kubectl")
-        .args(["apply", "-f", "-"])
-        .env("KUBECONFIG", kubeconfig)
-        .env("KUBECACHEDIR", kubeconfig.with_file_name("cache"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("kubectl is needed: hack/test-deps.sh installs it");
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn definitions(feature_version: &str) -> Vec<Value> {

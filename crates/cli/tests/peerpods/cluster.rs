@@ -73,12 +73,10 @@ fn fine(provider: Provider, output: &std::process::Output) {
 }
 
 #[rstest]
-#[case(Provider::Aws)]
-#[case(Provider::Azure)]
-#[case(Provider::Gcp)]
-#[case(Provider::Libvirt)]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_printed_passes_the_check_when_the_marks_are_filled_in(#[case] provider: Provider) {
+async fn what_is_printed_passes_the_check_when_the_marks_are_filled_in(
+    #[values(Provider::Aws, Provider::Azure, Provider::Gcp, Provider::Libvirt)] provider: Provider,
+) {
     let cluster = Cluster::start(provider).await;
     let printed = cluster.osc(&["configure", "--provider", provider.name(), "-o", "peer-pods-cm.yaml"]).await;
     assert!(printed.status.success(), "{}", stderr(&printed));
@@ -106,12 +104,10 @@ async fn what_is_printed_passes_the_check_when_the_marks_are_filled_in(#[case] p
 }
 
 #[rstest]
-#[case(Provider::Aws)]
-#[case(Provider::Azure)]
-#[case(Provider::Gcp)]
-#[case(Provider::Libvirt)]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_applied_passes_the_check_of_the_cluster(#[case] provider: Provider) {
+async fn what_is_applied_passes_the_check_of_the_cluster(
+    #[values(Provider::Aws, Provider::Azure, Provider::Gcp, Provider::Libvirt)] provider: Provider,
+) {
     let cluster = Cluster::start(provider).await;
     let name = ["--provider", provider.name()];
     let refused = cluster.osc(&[&["configure", "--apply"], &name[..]].concat()).await;

@@ -10,6 +10,8 @@ use osc_devcluster::server::{Server, ServerConfig};
 use osc_devcluster::sim::topology::Topology;
 use serde_json::{Value, json};
 
+use crate::kubectl;
+
 /// The root of the source tree.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -234,22 +236,7 @@ impl Cluster {
     pub async fn apply(&self, text: &str) {
         let kubeconfig = self.kubeconfig();
         let text = text.to_owned();
-        tokio::task::spawn_blocking(move || {
-            let mut child = Command::new("kubectl")
-                .args(["apply", "-f", "-"])
-                .env("KUBECONFIG", &kubeconfig)
-                .env("KUBECACHEDIR", kubeconfig.with_file_name("cache"))
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .expect("kubectl is needed: hack/test-deps.sh installs it");
-            child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-            let output = child.wait_with_output().unwrap();
-            assert!(output.status.success(), "{}", stderr(&output));
-        })
-        .await
-        .unwrap();
+        tokio::task::spawn_blocking(move || kubectl::apply(&kubeconfig, &text)).await.unwrap();
     }
 
     /// Data of `peer-pods-cm`, as it is stored.

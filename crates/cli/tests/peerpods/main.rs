@@ -12,4 +12,5 @@ mod examples;
 mod files;
 mod fixture;
 mod guide;
+mod kubectl;
 mod settings_guide;
