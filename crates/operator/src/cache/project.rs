@@ -359,6 +359,31 @@ mod tests {
         );
     }
 
+    /// What the engine reads of a workload that stays down and of a request that is refused; probes are no news.
+    #[test]
+    fn what_keeps_peer_pods_waiting_is_kept() {
+        let condition = |type_: &str, probed: &str| {
+            json!({"type": type_, "status": "False", "message": "m",
+            "lastTransitionTime": "2026-01-01T00:00:00Z", "lastProbeTime": probed, "lastUpdateTime": probed})
+        };
+        let object = |kind: &str, type_: &str, probed: &str| {
+            dynamic(json!({"apiVersion": "x/v1", "kind": kind, "spec": {},
+                "metadata": {"name": "n", "creationTimestamp": "2026-01-01T00:00:00Z"},
+                "status": {"availableReplicas": 0, "conditions": [condition(type_, probed), condition("Other", probed)]}}))
+        };
+        let deployment = |probed: &str| whole(Kind::Deployment, &object("Deployment", "Available", probed));
+        let conditions = &deployment("2026-01-01T00:01:00Z")["status"]["conditions"];
+        assert_eq!(conditions.as_array().unwrap().len(), 1);
+        assert_eq!(conditions[0]["lastTransitionTime"], "2026-01-01T00:00:00Z");
+        assert_eq!(deployment("2026-01-01T00:01:00Z"), deployment("2026-01-01T00:02:00Z"));
+        let request = |probed: &str| {
+            whole(Kind::CredentialsRequest, &object("CredentialsRequest", "InsufficientCloudCreds", probed))
+        };
+        assert_eq!(request("2026-01-01T00:01:00Z")["metadata"]["creationTimestamp"], "2026-01-01T00:00:00Z");
+        assert_eq!(request("2026-01-01T00:01:00Z")["status"]["conditions"][0]["message"], "m");
+        assert_eq!(request("2026-01-01T00:01:00Z"), request("2026-01-01T00:02:00Z"));
+    }
+
     fn wire_node(state: &str, heartbeat: &str, labels: &Value) -> wire::Node {
         serde_json::from_value(json!({
             "metadata": {"name": "w0", "labels": labels, "annotations": {names::MCO_STATE: state}},

@@ -1,15 +1,66 @@
 //! Credentials: of a person, asked for, or of a cloud that trusts the cluster.
 
+use std::sync::Arc;
+
+use jiff::SignedDuration;
 use osc_api::names;
 use osc_api::peerpods;
-use osc_engine::Kind;
 use osc_engine::observed::Sts;
+use osc_engine::{Kind, ObjectId};
 use rstest::rstest;
 use serde_json::json;
 
 use super::{assert_ready, enabled, removed};
 use crate::cloud::SETTINGS;
 use crate::world::{KATA, World};
+
+fn request() -> ObjectId {
+    let name = "openshift-sandboxed-containers-aws";
+    ObjectId::namespaced(Kind::CredentialsRequest, peerpods::CREDENTIALS_REQUEST_NAMESPACE, name)
+}
+
+/// Refused, or in the manual mode of the Cloud Credential Operator, in which it answers nobody.
+#[rstest]
+#[case::refused(
+    Some("cloud credentials insufficient to satisfy credentials request"),
+    0,
+    "cloud credentials insufficient to satisfy"
+)]
+#[case::silent(None, 5, "no answer for 5 min; in its manual mode it gives none")]
+fn credentials_that_nobody_gives_are_told(
+    #[case] says: Option<&str>,
+    #[case] minutes: i64,
+    #[case] words: &str,
+) {
+    let mut world = World::for_peer_pods(&SETTINGS);
+    world.cluster.capabilities.credentials_requests = true;
+    world.put(Kind::Infrastructure, names::INFRASTRUCTURE, json!({"status": {"platform": "AWS"}}));
+    world.delete_own(Kind::Secret, peerpods::CREDENTIALS);
+    let mut world = enabled(world);
+    let (id, now) = (request(), world.cluster.now);
+    let mut found = world.cluster.objects.get(&id).unwrap().as_ref().clone();
+    found["metadata"]["creationTimestamp"] = json!(now);
+    if let Some(says) = says {
+        let fails = json!({"type": "InsufficientCloudCreds", "status": "True", "message": says});
+        found["status"] = json!({"conditions": [fails]});
+    } else {
+        let fine = json!({"type": "InsufficientCloudCreds", "status": "False", "message": "fine"});
+        found["status"] = json!({"conditions": [fine]});
+    }
+    world.cluster.objects.insert(id, Arc::new(found));
+    if says.is_none() {
+        world.run();
+        assert!(world.condition(KATA, "Degraded").starts_with("False "), "it has some time to answer");
+    }
+    world.cluster.now += SignedDuration::from_mins(minutes);
+    world.run();
+    let told = world.condition(KATA, "Degraded");
+    assert!(told.starts_with("True CredentialsNotGiven: ") && told.contains(words), "{told}");
+    assert!(
+        told.contains("openshift-sandboxed-containers-aws") && told.contains("peer-pods-secret"),
+        "{told}"
+    );
+}
 
 #[test]
 fn credentials_are_asked_for_on_the_clusters_own_cloud_and_given_back() {
@@ -18,12 +69,7 @@ fn credentials_are_asked_for_on_the_clusters_own_cloud_and_given_back() {
     world.put(Kind::Infrastructure, names::INFRASTRUCTURE, json!({"status": {"platform": "AWS"}}));
     world.delete_own(Kind::Secret, peerpods::CREDENTIALS);
     let mut world = enabled(world);
-    let request = "openshift-sandboxed-containers-aws";
-    let id = osc_engine::ObjectId::namespaced(
-        Kind::CredentialsRequest,
-        peerpods::CREDENTIALS_REQUEST_NAMESPACE,
-        request,
-    );
+    let id = request();
     let asked = world.cluster.objects.get(&id).unwrap();
     assert_eq!(asked["spec"]["secretRef"]["name"], "cco-secret");
     assert_eq!(world.condition(KATA, "Degraded"), "False AsExpected: ", "asking is no mistake");

@@ -63,3 +63,26 @@ fn a_webhook_that_fails_keeps_no_other_pod_away(#[case] conditions: bool, #[case
     assert_eq!(webhook["matchConditions"].is_array(), conditions);
     assert_eq!(webhook["rules"][0]["operations"], json!(["CREATE"]));
 }
+
+/// Whether it never started or went down later: right away nothing is told, for nodes restart.
+#[test]
+fn a_webhook_that_stays_down_is_told_after_a_while() {
+    let mut world = enabled(World::for_peer_pods(&SETTINGS));
+    let since = world.cluster.now;
+    world.edit_own(Kind::Deployment, webhook::DEPLOYMENT, |deployment| {
+        deployment["status"] = json!({"availableReplicas": 0, "conditions": [
+            {"type": "Available", "status": "False", "message": "does not have minimum availability", "lastTransitionTime": since},
+        ]});
+    });
+    world.run();
+    assert!(world.condition(KATA, "Degraded").starts_with("False "));
+    let deadline = since + world.settings.peer_pods.start_deadline;
+    assert_eq!(world.plan().wake_at, Some(deadline));
+    world.cluster.now = deadline;
+    world.run();
+    let told = world.condition(KATA, "Degraded");
+    assert!(told.starts_with("True PeerPodsWebhookNotReady: no pod of Deployment"), "{told}");
+    assert!(told.contains("5 min") && told.contains("-l app=peer-pods-webhook"), "{told}");
+    let there = world.object(Kind::MutatingWebhookConfiguration, webhook::CONFIGURATION).is_some();
+    assert!(there, "peer pods are not started without being counted");
+}
