@@ -157,9 +157,15 @@ fn two_limits(view: &View<'_>) -> Option<Complaint> {
 fn platform(view: &View<'_>) -> Option<Complaint> {
     let platform = view.setup.platform.as_deref()?;
     (!runs_on(view.provider, platform)).then(|| {
-        let what = format!("CLOUD_PROVIDER is {:?}, and the cluster runs on {platform}", view.provider.name());
-        warns("OtherPlatform", what)
-            .why("Pod VMs elsewhere have to be reachable from the nodes, and the cluster cannot ask for credentials there.")
+        let asked = format!("CLOUD_PROVIDER is {:?}, and the cluster", view.provider.name());
+        // Plain Kubernetes, or hosts of one's own.
+        let told = if platform == "None" {
+            let what = format!("{asked} does not say what it runs on");
+            Complaint::new(Severity::Info, "OtherPlatform", SETTINGS, what)
+        } else {
+            warns("OtherPlatform", format!("{asked} runs on {platform}"))
+        };
+        told.why("Pod VMs elsewhere have to be reachable from the nodes, and the cluster cannot ask for credentials there.")
             .remedy("Nothing, if that is meant; else correct CLOUD_PROVIDER.")
     })
 }

@@ -301,6 +301,9 @@ fn credentials_are_asked_for_on_the_clusters_own_cloud_and_missed_elsewhere() {
     setup.platform = Some("VSphere".to_owned());
     assert_eq!(one(&setup, "CredentialsMissing").severity, Severity::Blocks);
     assert_eq!(one(&setup, "OtherPlatform").severity, Severity::Warns);
+    setup.platform = Some("None".to_owned());
+    let told = one(&setup, "OtherPlatform");
+    assert_eq!((told.severity, told.what.contains("None")), (Severity::Info, false), "{told:?}");
     let setup = Setup { credentials: None, platform: Some("GCP".to_owned()), ..fine(Provider::Gcp) };
     assert_eq!(one(&setup, "CredentialsMissing").severity, Severity::Blocks);
 }
