@@ -8,7 +8,7 @@ use std::time::Duration;
 use osc_api::names;
 use osc_devcluster::server::{FaultAction, RequestInfo, RequestRecord};
 use osc_proof::simulation::scenario::chosen;
-use osc_proof::simulation::{OPERATOR, Rig, simulate};
+use osc_proof::simulation::{OPERATOR, Rig, play, simulate};
 use serde_json::Value;
 
 async fn two_operators() -> Rig {
@@ -145,4 +145,20 @@ fn of_two_who_reach_for_it_one_gets_it() {
             assert!(work[0].0.ends_with(&holder(&rig)));
         });
     }
+}
+
+/// What the adaptor forgot is deleted by whoever holds the Lease, and by nobody else.
+#[test]
+fn the_holder_deletes_what_the_adaptor_forgot() {
+    let scenario = chosen(Some("peer-pods-forgotten")).unwrap()[0];
+    let (end, rig) = play(scenario, 1, async |rig| {
+        rig.kill_operator("first").await;
+        for identity in ["first", "second"] {
+            rig.start_operator(identity, true);
+        }
+    });
+    end.unwrap();
+    assert_eq!(rig.left_behind(), Vec::<String>::new());
+    let writers: std::collections::BTreeSet<String> = work(&rig).into_iter().map(|(who, _)| who).collect();
+    assert_eq!(writers.len(), 1, "{writers:?}");
 }
