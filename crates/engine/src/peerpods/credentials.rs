@@ -13,7 +13,7 @@ use super::digest::digest;
 use super::progress::Progress;
 use super::situation::{Situation, own, texts};
 use crate::desired::{Desired, with_identity};
-use crate::object::{Kind, ObjectId, is_deleted};
+use crate::object::{Kind, ObjectId, holds, is_deleted};
 use crate::observed::{KataConfigView, Observed, Settings, Sts};
 use crate::plan::{Step, Translation};
 
@@ -90,6 +90,7 @@ pub fn ensure(situation: &Situation<'_>, kata_config: &KataConfigView, provider:
         && secret.is_none_or(is_requested)
     {
         progress.steps.extend(translated(situation.settings, source, secret));
+        progress.steps.extend(renewed(situation, kata_config, provider));
         if secret.is_none() {
             progress.wait("credentials are written");
         }
@@ -108,9 +109,17 @@ pub fn ensure(situation: &Situation<'_>, kata_config: &KataConfigView, provider:
             None => progress.steps.push(Step::Apply { id, object }),
             Some(found) => unanswered(situation, found, &mut progress),
         }
+        progress.steps.extend(renewed(situation, kata_config, provider));
         progress.wait("the Cloud Credential Operator writes credentials");
     }
     progress
+}
+
+/// The request as it has to be, where one is there that asks for something else: that of another release.
+fn renewed(situation: &Situation<'_>, kata_config: &KataConfigView, provider: Provider) -> Option<Step> {
+    let (id, object) = request(situation.settings, kata_config, provider);
+    let found = situation.observed.objects.get(&id).filter(|found| !is_deleted(found))?;
+    (can_ask(situation, provider) && !holds(&object, found)).then_some(Step::Apply { id, object })
 }
 
 /// A request to which there is no secret yet: what the Cloud Credential Operator says about it, or that it says nothing.

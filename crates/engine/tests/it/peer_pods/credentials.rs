@@ -81,6 +81,15 @@ fn credentials_are_asked_for_on_the_clusters_own_cloud_and_given_back() {
     assert_eq!(secret["metadata"]["labels"][peerpods::REQUESTED_LABEL], "true");
     assert_eq!(secret["metadata"]["ownerReferences"][0]["name"], "cco-secret");
     assert_ready(&world);
+    // The request is that of an older release.
+    let mut older = world.cluster.objects.get(&id).unwrap().as_ref().clone();
+    older["spec"]["providerSpec"]["statementEntries"] =
+        json!([{"effect": "Allow", "action": ["ec2:*"], "resource": "*"}]);
+    world.cluster.objects.insert(id.clone(), Arc::new(older));
+    world.run();
+    let entries = &world.cluster.objects[&id]["spec"]["providerSpec"]["statementEntries"];
+    assert!(entries.to_string().contains("s3:CreateBucket"), "{entries}");
+    let secret = world.own(Kind::Secret, peerpods::CREDENTIALS).unwrap();
     // It changes them.
     let before = secret["metadata"]["annotations"][peerpods::SOURCE_DIGEST].clone();
     world.edit_own(Kind::Secret, peerpods::CLOUD_CREDENTIALS, |secret| {
