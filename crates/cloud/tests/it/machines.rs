@@ -186,7 +186,13 @@ async fn machines_of_older_adaptors_are_told_apart() {
     let bare = InstanceSpec::new("podvm-old-01234567", Tags::default());
     let made = provider.create(&bare).await.unwrap();
     let other = InstanceSpec::new("database", Tags::default());
-    provider.create(&other).await.unwrap();
+    let other = provider.create(&other).await.unwrap();
     let untagged = provider.untagged().await.unwrap();
     assert_eq!(untagged.iter().map(|one| &one.id).collect::<Vec<_>>(), [&made.id]);
+    // A PeerPod may name any machine; only those that can be pod VMs are deleted.
+    let refused = provider.delete(&other.id).await.unwrap_err().to_string();
+    assert!(refused.contains(&other.id) && refused.contains("neither its name nor its tags"), "{refused}");
+    assert_eq!(provider.delete(&made.id).await.unwrap(), Deletion::Deleted);
+    assert_eq!(provider.delete(&made.id).await.unwrap(), Deletion::WasGone);
+    assert!(provider.delete(&other.id).await.is_err(), "it is still there");
 }

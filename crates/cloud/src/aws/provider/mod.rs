@@ -322,8 +322,14 @@ impl Inner {
             Err(error) if error.is_malformed() => return Err(malformed()),
             other => other.map_err(Error::from)?,
         };
-        if machine.is_none_or(|machine| machine.is_gone()) {
+        let Some(machine) = machine.filter(|machine| !machine.is_gone()) else {
             return Ok(Deletion::WasGone);
+        };
+        // Whoever may write PeerPods must not thereby decide about every machine of the account.
+        let machine = Instance::from(machine);
+        if machine.tags.is_empty() && !is_vm_name(&machine.name) {
+            let owner = "neither its name nor its tags say that it is a pod VM".to_owned();
+            return Err(Error::Taken { what: "instance", name: id.to_owned(), owner });
         }
         match self.aws.terminate(id) {
             Ok(()) => Ok(Deletion::Deleted),
