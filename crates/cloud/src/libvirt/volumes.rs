@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncRead;
 
 use super::calls::{Named, Volume};
-use super::client::{Client, code};
+use super::client::{Answer, Client, code};
 use super::domain::escape;
 use super::host;
 use super::wire::Endpoint;
@@ -114,7 +114,7 @@ impl Storage {
         let pool = self.client.pool(name).await.map_err(|said| said.because(action("find")))?;
         let Some(pool) = pool else { return Ok(None) };
         if !self.client.pool_is_active(&pool).await.map_err(|said| said.because(action("look at")))? {
-            self.client.pool_start(&pool).await.map_err(|said| said.because(action("start")))?;
+            self.start(&pool).await.map_err(|said| said.because(action("start")))?;
         }
         let xml = self.client.pool_xml(&pool).await.map_err(|said| said.because(action("look at")))?;
         let path = host::pool(&xml)?.path.into();
@@ -152,18 +152,24 @@ impl Storage {
             escape(path),
         );
         let pool = self.client.pool_define(&xml).await.map_err(|said| said.because(action("define")))?;
-        let made = async {
-            self.client.pool_build(&pool).await?;
-            self.client.pool_start(&pool).await?;
-            self.client.pool_autostart(&pool).await
-        };
-        if let Err(said) = made.await {
+        if let Err(said) = self.start(&pool).await {
             // A definition without a pool helps nobody; a directory that was there is not ours.
             let _ = self.client.pool_stop(&pool).await;
             let _ = self.client.pool_undefine(&pool).await;
             return Err(said.because(action("make")));
         }
         Ok(())
+    }
+
+    /// Starts a pool. One that was made here may lack its directory, or not start with the host: whoever made it or was
+    /// about to delete it died half-way.
+    async fn start(&self, pool: &Named) -> Answer<()> {
+        if !is_ours(pool) {
+            return self.client.pool_start(pool).await;
+        }
+        self.client.pool_build(pool).await?;
+        self.client.pool_start(pool).await?;
+        self.client.pool_autostart(pool).await
     }
 
     /// Deletes a pool if it was made here and has no volumes, with its directory.
@@ -202,7 +208,7 @@ impl StoragePool {
 
     /// Whether it was made here.
     pub fn is_ours(&self) -> bool {
-        self.pool.uuid == *our_uuid(&self.pool.name).as_bytes()
+        is_ours(&self.pool)
     }
 
     /// The names of its volumes, as they are on the host now.
@@ -400,6 +406,10 @@ fn our_uuid(name: &str) -> uuid::Uuid {
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     uuid::Uuid::from_bytes(bytes)
+}
+
+fn is_ours(pool: &Named) -> bool {
+    pool.uuid == *our_uuid(&pool.name).as_bytes()
 }
 
 #[cfg(test)]

@@ -76,6 +76,32 @@ async fn an_image_is_uploaded_checked_used_and_deleted_with_its_pool() {
     assert_eq!(storage.delete_empty_pool("images").await, Ok(PoolDeletion::WasGone));
 }
 
+/// Whoever makes or deletes a pool may die between its directory and its definition.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_of_ours_without_its_directory_is_used_and_deleted_all_the_same() {
+    let host = Host::start();
+    let storage = Storage::new(&host.account()).unwrap();
+    let directory = host.directory.path().join("images");
+    let lose = || {
+        host.virsh("pool-destroy images");
+        fs::remove_dir(&directory).unwrap();
+    };
+    storage.open_pool("images", &directory).await.unwrap();
+    lose();
+    let pool = storage.open_pool("images", &directory).await.unwrap();
+    assert!(directory.is_dir() && pool.is_empty().await.unwrap());
+    lose();
+    assert_eq!(storage.delete_empty_pool("images").await, Ok(PoolDeletion::Deleted));
+    assert!(!directory.exists() && !host.virsh("pool-list --all").contains("images"));
+    // That of a person is theirs to mend.
+    fs::create_dir(&directory).unwrap();
+    host.virsh(&format!("pool-create-as other dir --target {}", directory.display()));
+    host.virsh(&format!("pool-define-as theirs dir --target {}", directory.join("mount").display()));
+    let refused = storage.pool("theirs").await.err().unwrap().to_string();
+    assert!(refused.contains("start pool theirs"), "{refused}");
+    assert!(!directory.join("mount").exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_arrives_wrong_is_deleted() {
     let host = Host::start();
