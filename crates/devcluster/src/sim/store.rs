@@ -3,7 +3,7 @@
 //! Own writes enter at once, so that a controller never decides twice on the state before its last write. Versions
 //! keep the two sources in order: what is older than what we know is dropped.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -85,7 +85,12 @@ struct Items<K> {
     objects: BTreeMap<Key, Entry<K>>,
     index: HashMap<String, BTreeSet<Key>>,
     counter: u64,
+    /// Identities of objects that went last: the answer to a write may arrive after the news that its object is gone.
+    gone: VecDeque<String>,
 }
+
+/// How many of them are remembered: many times what can be on its way at once.
+const REMEMBERED: usize = 1_000;
 
 struct Entry<K> {
     object: Arc<K>,
@@ -98,7 +103,12 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
     /// An empty store whose objects are found under the words that `indexer` gives.
     pub fn new(indexer: fn(&K) -> Vec<String>) -> Self {
         Self {
-            items: RwLock::new(Items { objects: BTreeMap::new(), index: HashMap::new(), counter: 0 }),
+            items: RwLock::new(Items {
+                objects: BTreeMap::new(),
+                index: HashMap::new(),
+                counter: 0,
+                gone: VecDeque::new(),
+            }),
             indexer,
             handlers: RwLock::new(Vec::new()),
             turn: Mutex::new(()),
@@ -148,7 +158,8 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
         let _turn = self.take_turn();
         let change = {
             let mut items = self.write();
-            if items.knows_newer(&object) { None } else { Some(items.put(Arc::new(object), self.indexer)) }
+            let old = items.knows_newer(&object) || items.knows_gone(&object);
+            if old { None } else { Some(items.put(Arc::new(object), self.indexer)) }
         };
         self.notify(change);
     }
@@ -159,6 +170,7 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
         let _turn = self.take_turn();
         let change = {
             let mut items = self.write();
+            items.remember_gone(object);
             if items.knows_later(object) { None } else { items.take(&key, self.indexer) }
         };
         self.notify(change);
@@ -176,6 +188,7 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
         for object in objects {
             let change = {
                 let mut items = self.write();
+                items.gone.retain(|uid| object.meta().uid.as_ref() != Some(uid));
                 // A list is the truth even where its versions are lower: the server may have been started afresh.
                 let old = items.objects.get(&Key::of(&object)).is_none_or(|entry| entry.stored <= mark);
                 let keep = if old { items.knows_exactly(&object) } else { items.knows_newer(&object) };
@@ -190,7 +203,14 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
             old.map(|(key, _)| key.clone()).collect()
         };
         for key in gone {
-            let change = self.write().take(&key, self.indexer);
+            let change = {
+                let mut items = self.write();
+                let change = items.take(&key, self.indexer);
+                if let Some(object) = change.as_ref().and_then(|change| change.before.as_ref()) {
+                    items.remember_gone(object);
+                }
+                change
+            };
             self.notify(change);
         }
         drop(turn);
@@ -236,6 +256,19 @@ impl<K: Resource> Items<K> {
 
     fn knows_newer(&self, object: &K) -> bool {
         self.compare(object, |known, new| known >= new)
+    }
+
+    fn knows_gone(&self, object: &K) -> bool {
+        object.meta().uid.as_ref().is_some_and(|uid| self.gone.contains(uid))
+    }
+
+    fn remember_gone(&mut self, object: &K) {
+        if let Some(uid) = &object.meta().uid {
+            self.gone.push_back(uid.clone());
+            if self.gone.len() > REMEMBERED {
+                self.gone.pop_front();
+            }
+        }
     }
 
     fn knows_later(&self, object: &K) -> bool {
@@ -318,6 +351,35 @@ mod tests {
         store.remove(&pod("p", 7, "n2"));
         assert_eq!(store.count("n2"), 0);
         assert_eq!(*changes.lock().unwrap(), 3);
+    }
+
+    /// Otherwise it would be there for ever: nobody tells once more that it is gone.
+    #[test]
+    fn the_answer_to_a_write_does_not_bring_back_what_is_gone() {
+        let with_uid = |uid: &str, version: u64| {
+            let mut pod = pod("p", version, "n");
+            pod.metadata.uid = Some(uid.to_owned());
+            pod
+        };
+        let store = store();
+        store.apply(with_uid("a", 5));
+        store.remove(&with_uid("a", 7));
+        store.apply(with_uid("a", 6));
+        assert_eq!(store.count("n"), 0);
+        // One that was never seen, and a list without it.
+        store.remove(&with_uid("b", 9));
+        store.apply(with_uid("b", 8));
+        store.apply(with_uid("c", 10));
+        store.replace(Vec::new(), store.mark());
+        store.apply(with_uid("c", 10));
+        assert_eq!(store.count("n"), 0);
+        // Another one of that name is news, and so is what a list has.
+        store.apply(with_uid("d", 11));
+        assert_eq!(store.count("n"), 1);
+        store.replace(vec![with_uid("a", 5)], store.mark());
+        assert_eq!(store.get(&Key::of(&pod("p", 0, "n"))).unwrap().uid().as_deref(), Some("a"));
+        store.apply(with_uid("a", 6));
+        assert_eq!(store.get(&Key::of(&pod("p", 0, "n"))).unwrap().resource_version().as_deref(), Some("6"));
     }
 
     #[test]
