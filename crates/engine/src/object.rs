@@ -1,5 +1,6 @@
 //! Names of API objects, and the comparison that decides whether one needs to be written.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -187,6 +188,17 @@ pub fn version_of(object: &Value) -> String {
 /// Whether the deletion of an object was requested.
 pub fn is_deleted(object: &Value) -> bool {
     !object["metadata"]["deletionTimestamp"].is_null()
+}
+
+/// The conditions of an object that have this status.
+pub fn conditions<'a>(object: &'a Value, status: &'a str) -> impl Iterator<Item = &'a Value> {
+    let all = object["status"]["conditions"].as_array().into_iter().flatten();
+    all.filter(move |one| one["status"] == status)
+}
+
+/// A time as the API server writes it.
+pub fn time(value: &Value) -> Option<Timestamp> {
+    value.as_str().and_then(|text| text.parse().ok())
 }
 
 /// Whether everything that `desired` says already holds in `observed`.

@@ -259,7 +259,9 @@ impl<K: Resource> Items<K> {
     }
 
     fn knows_gone(&self, object: &K) -> bool {
-        object.meta().uid.as_ref().is_some_and(|uid| self.gone.contains(uid))
+        // Most news is about what is there, and need not be looked for among what is not.
+        let there = self.objects.contains_key(&Key::of(object));
+        !there && object.meta().uid.as_ref().is_some_and(|uid| self.gone.contains(uid))
     }
 
     fn remember_gone(&mut self, object: &K) {

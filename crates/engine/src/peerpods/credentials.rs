@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use osc_api::names;
 use osc_api::peerpods::{self, Provider};
 use serde_json::{Value, json};
@@ -13,7 +12,7 @@ use super::digest::digest;
 use super::progress::Progress;
 use super::situation::{Situation, own, texts};
 use crate::desired::{Desired, with_identity};
-use crate::object::{Kind, ObjectId, holds, is_deleted};
+use crate::object::{Kind, ObjectId, conditions, holds, is_deleted, time};
 use crate::observed::{KataConfigView, Observed, Settings, Sts};
 use crate::plan::{Step, Translation};
 
@@ -90,7 +89,11 @@ pub fn ensure(situation: &Situation<'_>, kata_config: &KataConfigView, provider:
         && secret.is_none_or(is_requested)
     {
         progress.steps.extend(translated(situation.settings, source, secret));
-        progress.steps.extend(renewed(situation, kata_config, provider));
+        if can_ask(situation, provider) {
+            let (id, object) = request(situation.settings, kata_config, provider);
+            let found = situation.observed.objects.get(&id);
+            progress.steps.extend(found.and_then(|found| renewed(found, id, object)));
+        }
         if secret.is_none() {
             progress.wait("credentials are written");
         }
@@ -107,32 +110,29 @@ pub fn ensure(situation: &Situation<'_>, kata_config: &KataConfigView, provider:
         let (id, object) = request(situation.settings, kata_config, provider);
         match situation.observed.objects.get(&id) {
             None => progress.steps.push(Step::Apply { id, object }),
-            Some(found) => unanswered(situation, found, &mut progress),
+            Some(found) => {
+                unanswered(situation, found, &mut progress);
+                progress.steps.extend(renewed(found, id, object));
+            }
         }
-        progress.steps.extend(renewed(situation, kata_config, provider));
         progress.wait("the Cloud Credential Operator writes credentials");
     }
     progress
 }
 
 /// The request as it has to be, where one is there that asks for something else: that of another release.
-fn renewed(situation: &Situation<'_>, kata_config: &KataConfigView, provider: Provider) -> Option<Step> {
-    let (id, object) = request(situation.settings, kata_config, provider);
-    let found = situation.observed.objects.get(&id).filter(|found| !is_deleted(found))?;
-    (can_ask(situation, provider) && !holds(&object, found)).then_some(Step::Apply { id, object })
+fn renewed(found: &Value, id: ObjectId, object: Value) -> Option<Step> {
+    (!is_deleted(found) && !holds(&object, found)).then_some(Step::Apply { id, object })
 }
 
 /// A request to which there is no secret yet: what the Cloud Credential Operator says about it, or that it says nothing.
 fn unanswered(situation: &Situation<'_>, request: &Value, progress: &mut Progress) {
     let name = request["metadata"]["name"].as_str().unwrap_or_default();
-    let conditions = request["status"]["conditions"].as_array().into_iter().flatten();
-    let said = conditions
-        .into_iter()
-        .filter(|one| one["status"] == "True" && REFUSALS.iter().any(|type_| one["type"] == *type_))
+    let said = conditions(request, "True")
+        .filter(|one| REFUSALS.iter().any(|type_| one["type"] == *type_))
         .find_map(|one| one["message"].as_str());
     let limit = situation.settings.peer_pods.start_deadline;
-    let made: Option<Timestamp> =
-        request["metadata"]["creationTimestamp"].as_str().and_then(|time| time.parse().ok());
+    let made = time(&request["metadata"]["creationTimestamp"]);
     let deadline = made.and_then(|made| made.checked_add(limit).ok());
     let words = match (said, deadline) {
         (Some(said), _) => said.trim_end_matches('.').to_owned(),

@@ -17,7 +17,7 @@ use super::conditions::ImageCondition;
 use super::job::{Circumstances, Task, has_source, image_map};
 use super::progress::Progress;
 use super::situation::{Situation, own};
-use crate::object::{Kind, is_deleted, version_of};
+use crate::object::{Kind, conditions, is_deleted, time, version_of};
 use crate::observed::{ImagePodView, KataConfigView, Observed, Settings};
 use crate::plan::Step;
 
@@ -51,14 +51,11 @@ impl JobState {
         if is_deleted(job) {
             return Self::Leaving;
         }
-        let conditions = job["status"]["conditions"].as_array();
-        let holds = |type_: &str| {
-            conditions.into_iter().flatten().find(|one| one["type"] == type_ && one["status"] == "True")
-        };
+        let holds = |type_: &str| conditions(job, "True").find(|one| one["type"] == type_);
         if let Some(failed) = holds("Failed") {
             Self::Failed {
                 words: failed["message"].as_str().unwrap_or_default().to_owned(),
-                at: failed["lastTransitionTime"].as_str().and_then(|time| time.parse().ok()),
+                at: time(&failed["lastTransitionTime"]),
             }
         } else if holds("Complete").is_some() {
             Self::Complete
@@ -184,9 +181,12 @@ impl Image<'_> {
 
     /// Whether a job has begun to make an image, and nothing is known of its end.
     fn begun(&self) -> bool {
-        let noted =
-            self.situation.map().is_some_and(|map| !map["metadata"]["annotations"][IMAGE_BEGUN].is_null());
-        noted || self.state(peerpods::IMAGE_CREATION) != JobState::Absent
+        self.notes(IMAGE_BEGUN) || self.state(peerpods::IMAGE_CREATION) != JobState::Absent
+    }
+
+    /// Whether `peer-pods-cm` has that annotation.
+    fn notes(&self, annotation: &str) -> bool {
+        self.situation.map().is_some_and(|map| !map["metadata"]["annotations"][annotation].is_null())
     }
 
     /// Writes into `peer-pods-cm`, unless somebody else did meanwhile.
@@ -234,8 +234,6 @@ impl Image<'_> {
         }
         let circumstances =
             Circumstances { situation: self.situation, kata_config: self.kata_config, provider, tool };
-        let noted =
-            self.situation.map().is_some_and(|map| !map["metadata"]["annotations"][IMAGE_BEGUN].is_null());
         match self.state(peerpods::IMAGE_CREATION) {
             JobState::Absent
                 if self.pods_left(peerpods::IMAGE_DELETION)
@@ -244,7 +242,7 @@ impl Image<'_> {
                 progress.image = Some(ImageCondition::Creating);
             }
             // Before anything is made: whatever becomes of the job, somebody knows that there is something to delete.
-            JobState::Absent if calm && !noted => {
+            JobState::Absent if calm && !self.notes(IMAGE_BEGUN) => {
                 progress.image = Some(ImageCondition::Creating);
                 progress.steps.push(self.note(json!({"metadata": {"annotations": {IMAGE_BEGUN: "true"}}})));
             }
@@ -427,8 +425,7 @@ impl Image<'_> {
             };
             progress.trouble("PodVMImageLeft", format!("{named}: {words}; delete it by hand"));
             // Nobody asks again: what is noted would only be told once more.
-            if self.situation.map().is_some_and(|map| !map["metadata"]["annotations"][IMAGE_BEGUN].is_null())
-            {
+            if self.notes(IMAGE_BEGUN) {
                 progress.steps.push(self.note(json!({"metadata": {"annotations": {IMAGE_BEGUN: null}}})));
             }
             progress.steps.extend(peerpods::IMAGE_JOBS.iter().filter_map(|name| self.drop(name)));
@@ -499,10 +496,7 @@ impl Image<'_> {
     /// The image is gone: so is what is written about it, and then the jobs.
     fn forget(&self, provider: Provider) -> Vec<Step> {
         let mut steps = Vec::new();
-        let noted = |name: &&str| {
-            self.situation.map().is_some_and(|map| !map["metadata"]["annotations"][*name].is_null())
-        };
-        if provider.image_annotations().iter().chain(&[IMAGE_BEGUN]).any(noted)
+        if provider.image_annotations().iter().chain(&[IMAGE_BEGUN]).any(|name| self.notes(name))
             || self.situation.image_is_ours()
         {
             let mut annotations: serde_json::Map<String, Value> =

@@ -3,7 +3,6 @@
 //! API servers ask it only when it answers: the configuration comes last and goes first, so that no pod is ever refused for
 //! want of an answer.
 
-use jiff::Timestamp;
 use osc_api::names;
 use osc_api::peerpods;
 use osc_api::peerpods::webhook::{
@@ -18,7 +17,7 @@ use super::progress::Progress;
 use super::situation::{Situation, own};
 use super::tls::TlsProfile;
 use crate::desired::{Desired, owned_by, with_identity};
-use crate::object::{Kind, ObjectId, holds, is_deleted};
+use crate::object::{Kind, ObjectId, conditions, holds, is_deleted, time};
 use crate::observed::{KataConfigView, Observed, Settings};
 use crate::plan::Step;
 use crate::security::webhooks::{INJECT_BUNDLE, SERVING_CERTIFICATE};
@@ -104,10 +103,8 @@ pub fn ensure(situation: &Situation<'_>, kata_config: &KataConfigView) -> Progre
 /// Nobody answers: right after the start, and while both nodes restart, that passes.
 fn silent(situation: &Situation<'_>, deployment: &Value, progress: &mut Progress) {
     let (observed, settings) = (situation.observed, situation.settings);
-    let conditions = deployment["status"]["conditions"].as_array().into_iter().flatten();
-    let down = conditions.into_iter().find(|one| one["type"] == "Available" && one["status"] == "False");
-    let since: Option<Timestamp> =
-        down.and_then(|down| down["lastTransitionTime"].as_str()).and_then(|time| time.parse().ok());
+    let down = conditions(deployment, "False").find(|one| one["type"] == "Available");
+    let since = down.and_then(|down| time(&down["lastTransitionTime"]));
     let Some(deadline) = since.and_then(|since| since.checked_add(settings.peer_pods.start_deadline).ok())
     else {
         return;
